@@ -4,12 +4,34 @@
 //! values. There is no clock, no socket, no file, no thread and no log, and the crate has no `std` to name
 //! them with.
 //!
-//! In reading order: [`time`] and [`client`] are the vocabulary, [`decision`] is what can be decided.
+//! In reading order: [`time`], [`client`] and [`notation`] are the vocabulary. [`smtp`] is the session machine,
+//! [`offence`] and [`detect`] what it sees. [`limits`] keeps the session books. [`score`] and [`policy`] weigh,
+//! [`decision`] is what can be decided, [`netmap`] the shape of a list of decisions, and [`engine`] decides.
+//! [`admin`] is what an administrator asks and hears.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
-pub mod client;
-pub mod decision;
 pub mod time;
+
+pub mod client;
+pub mod notation;
+
+pub mod smtp;
+
+pub mod offence;
+
+pub mod detect;
+
+pub mod limits;
+
+pub mod policy;
+pub mod score;
+
+pub mod decision;
+pub mod netmap;
+
+pub mod engine;
+
+pub mod admin;

@@ -110,7 +110,7 @@ fn nanos(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const LONGEST_BLOCK: Duration = Duration::from_secs(999_999_999 * 60);
+    const LONGEST_BLOCK: Duration = Duration::from_mins(999999999);
 
     #[test]
     fn the_longest_block_saturates_on_the_boot_clock() {
@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn both_clocks_convert_into_each_other() {
-        let now = Now { instant: Instant::from_nanos(5_000_000_000), wall: Timestamp::from_millis(1_000_000) };
+        let now =
+            Now { instant: Instant::from_nanos(5_000_000_000), wall: Timestamp::from_millis(1_000_000) };
         let later = now.wall.after(Duration::from_secs(30));
         assert_eq!(now.instant_of(later), now.instant.after(Duration::from_secs(30)));
         assert_eq!(now.wall_of(now.instant_of(later)), later);

@@ -1,0 +1,132 @@
+//! What crosses the control socket: requests of an administrator and the views that answer them.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Block;
+use crate::time::Timestamp;
+
+/// Longest manual block, in minutes.
+pub const LONGEST_BLOCK_MINUTES: u64 = 999_999_999;
+/// Longest comment, in bytes.
+pub const COMMENT_LIMIT: usize = 500;
+
+/// Asks for a network to be blocked, or never to be.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListRequest {
+    /// An address, a CIDR or a wildcard.
+    pub network: String,
+    /// For how long, 1 to [`LONGEST_BLOCK_MINUTES`]; none: the block time of the policy, or for good on the
+    /// never-block list.
+    #[serde(default)]
+    pub minutes: Option<u64>,
+    /// Why, in the administrator's words.
+    #[serde(default)]
+    pub comment: String,
+    /// Take a network that is too wide to be meant.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// One entry of the block list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// The decision.
+    #[serde(flatten)]
+    pub block: Block,
+    /// The never-block entry that takes its effect away, if one covers all of it.
+    pub overridden_by: Option<IpNet>,
+}
+
+/// What became of a removal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The entry that is gone.
+    pub network: IpNet,
+    /// Entries of the same list that still cover it.
+    pub still_covered_by: Vec<IpNet>,
+}
+
+/// Places taken against places there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gauge {
+    /// Taken now.
+    pub used: u64,
+    /// At most.
+    pub limit: u64,
+}
+
+/// Sessions by the pool that they took their place from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsView {
+    /// All sessions.
+    pub total: Gauge,
+    /// Incoming sessions, reserved places included.
+    pub incoming: Gauge,
+    /// Incoming sessions in reserved places.
+    pub reserved: Gauge,
+    /// Sessions of the No-Auth networks.
+    pub local: u64,
+    /// Admitted since the agent started.
+    pub admitted: u64,
+    /// Answered 421 by a session limit since the agent started.
+    pub overflowed: u64,
+    /// Refused as blocked at accept since the agent started.
+    pub refused: u64,
+}
+
+/// One interface that the filter is attached to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`.
+    pub mode: String,
+}
+
+/// The state of the agent at one glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Version of the agent.
+    pub version: String,
+    /// The server's name in replies.
+    pub name: String,
+    /// `enforce` or `observe`.
+    pub mode: String,
+    /// When the agent started.
+    pub started: Timestamp,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// The mail server behind it.
+    pub mail_server: String,
+    /// Whether the mail server took the last connection; none: nobody has asked yet.
+    pub mail_server_up: Option<bool>,
+    /// Where the filter is attached; none: the kernel filter is switched off.
+    pub interfaces: Vec<InterfaceView>,
+    /// Where its maps and links are pinned.
+    pub pin_directory: String,
+    /// Changes that the kernel did not take since the agent started; userspace still enforces them.
+    pub kernel_failures: u64,
+    /// Where lists are kept.
+    pub state_directory: String,
+    /// Writes that the store lost since the agent started.
+    pub store_failures: u64,
+    /// Sessions now and since the start.
+    pub sessions: SessionsView,
+    /// Entries of the block list.
+    pub blocks: u64,
+    /// Entries of the never-block list, built-in ones included.
+    pub never: u64,
+    /// Scopes with a score above zero.
+    pub watched: u64,
+    /// Offences since the agent started.
+    pub offences: u64,
+    /// Offences that were dropped because too many were waiting to be judged.
+    pub offences_lost: u64,
+    /// Messages that the mail server accepted since the agent started.
+    pub messages: u64,
+}

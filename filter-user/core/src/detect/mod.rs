@@ -1,0 +1,96 @@
+//! Which replies of the mail server accuse the client.
+//!
+//! One file per kind of offence. The enhanced status code speaks first (RFC 3463), then the basic code together with
+//! the command that it answers. A 4xx is never an offence: the server may be the one in trouble.
+
+mod authentication;
+mod recipient;
+mod relay;
+mod syntax;
+
+use crate::offence::Kind;
+use crate::smtp::command::Verb;
+use crate::smtp::reply::Reply;
+
+/// The offence that a reply to a command shows, if any.
+pub fn offence(verb: Verb, reply: &Reply<'_>) -> Option<Kind> {
+    if !reply.is_refusal() {
+        return None;
+    }
+    match verb {
+        Verb::Auth if authentication::refused(reply) => Some(Kind::BadAuthentication),
+        Verb::Rcpt if relay::denied(reply) => Some(Kind::RelayDenied),
+        Verb::Rcpt if recipient::unknown(reply) => Some(Kind::BadLocalRcpt),
+        _ if syntax::broken(verb, reply) => Some(Kind::SyntaxError),
+        _ => None,
+    }
+}
+
+/// What may be remembered of a command line: never more than the mechanism of an AUTH, whose argument is a password.
+pub fn memorable(verb: Verb, line: &[u8]) -> &[u8] {
+    if verb == Verb::Auth {
+        let second_gap = line.iter().enumerate().filter(|(_, byte)| byte.is_ascii_whitespace()).nth(1);
+        return second_gap.and_then(|(place, _)| line.get(..place)).unwrap_or(line);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::reply::front;
+
+    fn check(verb: Verb, reply: &str, expected: Option<Kind>) {
+        let bytes = alloc::format!("{reply}\r\n");
+        assert_eq!(offence(verb, &front(bytes.as_bytes()).unwrap().unwrap()), expected, "{reply}");
+    }
+
+    #[test]
+    fn refused_logins() {
+        check(
+            Verb::Auth,
+            "535 5.7.8 Error: authentication failed: authentication failure",
+            Some(Kind::BadAuthentication),
+        );
+        check(Verb::Auth, "535 Incorrect authentication data", Some(Kind::BadAuthentication));
+        check(Verb::Auth, "454 4.7.0 Temporary authentication failure", None);
+        check(Verb::Auth, "504 5.5.4 Unrecognized authentication type", None);
+        check(Verb::Auth, "538 5.7.11 Encryption required", None);
+        check(Verb::Auth, "235 2.7.0 Authentication successful", None);
+    }
+
+    #[test]
+    fn denied_relaying() {
+        check(Verb::Rcpt, "554 5.7.1 <a@b.example>: Relay access denied", Some(Kind::RelayDenied));
+        check(Verb::Rcpt, "550 5.7.1 Relaying not allowed! Bad sender IP address", Some(Kind::RelayDenied));
+        check(Verb::Rcpt, "550 relay not permitted", Some(Kind::RelayDenied));
+        check(Verb::Plain, "554 5.7.1 sender refused", None);
+        check(Verb::Rcpt, "454 4.7.1 Relay access denied", None);
+    }
+
+    #[test]
+    fn unknown_recipients() {
+        check(Verb::Rcpt, "550 5.1.1 <x@y.example>: Recipient address rejected", Some(Kind::BadLocalRcpt));
+        check(Verb::Rcpt, "550 Unknown user", Some(Kind::BadLocalRcpt));
+        check(Verb::Rcpt, "450 4.1.1 unverified", None);
+        check(Verb::Rcpt, "550 5.2.2 mailbox full", None);
+        check(Verb::Rcpt, "552 5.3.4 too big", None);
+    }
+
+    #[test]
+    fn broken_syntax() {
+        check(Verb::Unknown, "502 5.5.2 Error: command not recognized", Some(Kind::SyntaxError));
+        check(Verb::Rcpt, "503 5.5.1 Error: need MAIL command", Some(Kind::SyntaxError));
+        check(Verb::Plain, "501 5.5.4 Syntax: MAIL FROM:<address>", Some(Kind::SyntaxError));
+        check(Verb::Plain, "502 5.5.1 VRFY command is disabled", None);
+        check(Verb::Data, "554 5.5.1 Error: no valid recipients", None);
+    }
+
+    #[test]
+    fn no_password_is_remembered() {
+        assert_eq!(memorable(Verb::Auth, b"AUTH PLAIN AGEAYg==\r\n"), b"AUTH PLAIN");
+        assert_eq!(memorable(Verb::Auth, b"auth LOGIN\r\n"), b"auth LOGIN");
+        assert_eq!(memorable(Verb::Auth, b"AUTH\tPLAIN\tsecret\r\n"), b"AUTH\tPLAIN");
+        assert_eq!(memorable(Verb::Rcpt, b"RCPT TO:<a@b.example>\r\n"), b"RCPT TO:<a@b.example>\r\n");
+    }
+}

@@ -1,0 +1,248 @@
+//! The arithmetic of the help page, the precedence of the lists, and starting over.
+
+use super::*;
+use crate::admin::LONGEST_BLOCK_MINUTES;
+use crate::offence::Kind;
+use crate::time::Timestamp;
+
+const NOON: i64 = 1_800_000_000_000;
+
+fn at(seconds: u64) -> Now {
+    let wall = Timestamp::from_millis(NOON).after(Duration::from_secs(seconds));
+    Now { instant: Instant::from_nanos((seconds + 1000) * 1_000_000_000), wall }
+}
+
+fn client(text: &str) -> ClientAddr {
+    ClientAddr::new(text.parse().unwrap())
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+fn engine() -> Engine {
+    Engine::new(Policy::default())
+}
+
+/// The client offends `count` times at the same moment.
+fn offend(engine: &mut Engine, kind: Kind, count: usize, who: &str, seconds: u64) {
+    for _ in 0..count {
+        engine.handle_offence(client(who), Offence::new(kind, b"x"), at(seconds));
+    }
+}
+
+fn is_blocked(engine: &Engine, who: &str, seconds: u64) -> bool {
+    engine.refusal(client(who), at(seconds).instant).is_some()
+}
+
+fn effects(engine: &mut Engine) -> Vec<Effect> {
+    core::iter::from_fn(|| engine.poll_effect()).collect()
+}
+
+fn kernel_changes(engine: &mut Engine) -> Vec<Change> {
+    let changes = effects(engine).into_iter().filter_map(|effect| match effect {
+        Effect::Kernel(change) => Some(change),
+        Effect::EndSessions(_) | Effect::Store(_) | Effect::Report(_) => None,
+    });
+    changes.collect()
+}
+
+#[test]
+fn the_pages_own_example_blocks_for_thirty_minutes() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::RelayDenied, 2, "192.0.2.7", 0);
+    offend(&mut engine, Kind::BadAuthentication, 5, "192.0.2.7", 600);
+    offend(&mut engine, Kind::BadLocalRcpt, 10, "192.0.2.7", 1200);
+    assert!(!is_blocked(&engine, "192.0.2.7", 1200), "950 does not block");
+    offend(&mut engine, Kind::BadLocalRcpt, 2, "192.0.2.7", 3600);
+    assert!(is_blocked(&engine, "192.0.2.7", 3600));
+    assert!(is_blocked(&engine, "192.0.2.7", 3600 + 1799));
+    assert!(!is_blocked(&engine, "192.0.2.7", 3600 + 1800));
+    assert!(!is_blocked(&engine, "192.0.2.8", 3600));
+}
+
+#[test]
+fn the_same_events_over_61_minutes_do_not_block() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::RelayDenied, 2, "192.0.2.7", 0);
+    offend(&mut engine, Kind::BadAuthentication, 5, "192.0.2.7", 1800);
+    offend(&mut engine, Kind::BadLocalRcpt, 12, "192.0.2.7", 61 * 60);
+    assert!(!is_blocked(&engine, "192.0.2.7", 61 * 60));
+}
+
+#[test]
+fn exactly_the_threshold_blocks_and_one_below_does_not() {
+    let mut engine = engine();
+    engine.policy.multipliers.set(Kind::SyntaxError, 1);
+    offend(&mut engine, Kind::SyntaxError, 999, "192.0.2.7", 0);
+    assert!(!is_blocked(&engine, "192.0.2.7", 0));
+    offend(&mut engine, Kind::SyntaxError, 1, "192.0.2.7", 0);
+    assert!(is_blocked(&engine, "192.0.2.7", 0));
+}
+
+#[test]
+fn a_block_reaches_the_kernel_before_anything_else_happens() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::RelayDenied, 9, "2001:db8::1", 0);
+    effects(&mut engine);
+    offend(&mut engine, Kind::RelayDenied, 1, "2001:db8::2", 0);
+    let effects = effects(&mut engine);
+    assert!(matches!(effects[0], Effect::Report(Report::Offended { score: 1000, .. })));
+    let until = at(1800).instant;
+    let block =
+        Change::Block { network: net("2001:db8::/64"), since: at(0).instant, until, origin: Origin::Smtp };
+    assert_eq!(effects[1], Effect::Kernel(block));
+    assert_eq!(effects[2], Effect::EndSessions(net("2001:db8::/64")));
+}
+
+#[test]
+fn events_that_led_to_a_block_are_spent() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
+    engine.handle_timeout(at(1800));
+    assert!(engine.blocks.is_empty());
+    offend(&mut engine, Kind::RelayDenied, 9, "192.0.2.7", 1801);
+    assert!(!is_blocked(&engine, "192.0.2.7", 1801));
+}
+
+#[test]
+fn unblocking_by_hand_spends_the_events_since() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
+    offend(&mut engine, Kind::RelayDenied, 9, "192.0.2.7", 1);
+    engine.unblock(net("192.0.2.7/32"), at(2)).unwrap();
+    offend(&mut engine, Kind::RelayDenied, 1, "192.0.2.7", 3);
+    assert!(!is_blocked(&engine, "192.0.2.7", 3));
+}
+
+#[test]
+fn never_block_wins_at_once_and_lets_the_block_stand_again() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
+    engine.never(net("192.0.2.0/24"), None, String::new(), "root".into(), at(1)).unwrap();
+    assert!(!is_blocked(&engine, "192.0.2.7", 1));
+    assert_eq!(engine.blocks().next().unwrap().overridden_by, Some(net("192.0.2.0/24")));
+    engine.forget_never(net("192.0.2.0/24"), at(2)).unwrap();
+    assert!(is_blocked(&engine, "192.0.2.7", 2));
+}
+
+#[test]
+fn a_never_blocked_client_is_scored_and_spared() {
+    let mut engine = engine();
+    engine.never(net("192.0.2.7/32"), None, String::new(), "root".into(), at(0)).unwrap();
+    effects(&mut engine);
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
+    let last = effects(&mut engine).pop().unwrap();
+    assert_eq!(
+        last,
+        Effect::Report(Report::Spared { client: client("192.0.2.7"), score: 1000, by: net("192.0.2.7/32") })
+    );
+    assert!(engine.blocks.is_empty());
+}
+
+#[test]
+fn observe_mode_lists_blocks_and_enforces_none() {
+    let mut engine = Engine::new(Policy { observe: true, ..Policy::default() });
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
+    assert!(!is_blocked(&engine, "192.0.2.7", 0));
+    assert_eq!(engine.sizes().0, 1);
+    let effects = effects(&mut engine);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::EndSessions(_))));
+    assert!(matches!(effects.last(), Some(Effect::Report(Report::Blocked { enforced: false, .. }))));
+}
+
+#[test]
+fn the_longest_block_is_taken_and_never_ends_on_the_boot_clock() {
+    let mut engine = engine();
+    let span = Some(Duration::from_secs(LONGEST_BLOCK_MINUTES * 60));
+    let view = engine.block(net("10.0.0.0/8"), span, String::new(), "root".into(), false, at(0)).unwrap();
+    assert_eq!(view.block.until.since(view.block.since), Duration::from_secs(LONGEST_BLOCK_MINUTES * 60));
+    assert_eq!(engine.poll_timeout(), Some(Instant::FAR_FUTURE));
+}
+
+#[test]
+fn a_manual_block_outlasts_a_shorter_automatic_one() {
+    let mut engine = engine();
+    let day = Some(Duration::from_hours(24));
+    engine.block(net("192.0.2.7/32"), day, "pest".into(), "root".into(), false, at(0)).unwrap();
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 1);
+    assert_eq!(engine.blocks().next().unwrap().block.reason, "pest");
+}
+
+#[test]
+fn refusals_name_the_remedy() {
+    let mut engine = engine();
+    let wide = engine.block(net("0.0.0.0/0"), None, String::new(), "root".into(), false, at(0));
+    assert!(wide.unwrap_err().to_string().contains("--force"));
+    engine.block(net("10.0.0.0/8"), None, String::new(), "root".into(), false, at(0)).unwrap();
+    let missing = engine.unblock(net("10.1.0.0/16"), at(0)).unwrap_err().to_string();
+    assert!(missing.contains("covered by 10.0.0.0/8"), "{missing}");
+    let removed = engine
+        .block(net("10.1.0.0/16"), None, String::new(), "root".into(), false, at(0))
+        .and_then(|_| engine.unblock(net("10.1.0.0/16"), at(0)));
+    assert_eq!(removed.unwrap().still_covered_by, [net("10.0.0.0/8")]);
+}
+
+fn stored(network: &str, until: u64) -> Block {
+    Block {
+        network: net(network),
+        origin: Origin::Manual,
+        reason: "r".into(),
+        author: "a".into(),
+        since: at(0).wall,
+        until: at(until).wall,
+    }
+}
+
+fn built_in(network: &str) -> Never {
+    Never {
+        network: net(network),
+        comment: String::new(),
+        author: "built-in".into(),
+        since: at(0).wall,
+        until: None,
+        built_in: true,
+    }
+}
+
+#[test]
+fn the_store_and_the_kernel_become_one_state() {
+    let mut engine = engine();
+    let held = |network, until: u64| HeldBlock {
+        network: net(network),
+        until: at(until).instant,
+        origin: Some(Origin::Smtp),
+    };
+    let kernel = Held {
+        blocks: alloc::vec![
+            held("192.0.2.1/32", 100),
+            held("192.0.2.2/32", 500),
+            held("192.0.2.3/32", 5),
+            held("192.0.2.6/32", 90)
+        ],
+        nevers: alloc::vec![
+            HeldNever { network: net("127.0.0.0/8"), until: Instant::FAR_FUTURE, built_in: true },
+            HeldNever { network: net("10.9.9.9/32"), until: Instant::FAR_FUTURE, built_in: true },
+        ],
+    };
+    let store = alloc::vec![
+        stored("192.0.2.1/32", 100),
+        stored("192.0.2.4/32", 200),
+        stored("192.0.2.5/32", 5),
+        stored("192.0.2.6/32", 9000)
+    ];
+    engine.restore((store, Vec::new()), &kernel, [built_in("127.0.0.0/8")], at(10));
+    let listed: Vec<_> = engine
+        .blocks()
+        .map(|view| (view.block.network.addr().to_string(), view.block.until.since(at(0).wall).as_secs()))
+        .collect();
+    let expected = [("192.0.2.1", 100), ("192.0.2.2", 500), ("192.0.2.4", 200), ("192.0.2.6", 90)];
+    assert_eq!(listed, expected.map(|(address, until)| (address.to_string(), until)));
+    let changes = kernel_changes(&mut engine);
+    assert!(changes.contains(&Change::ForgetNever(net("10.9.9.9/32"))), "a stale built-in entry goes");
+    assert!(changes.contains(&Change::Unblock(net("192.0.2.3/32"))), "an ended entry goes");
+    assert!(changes.contains(&Change::Unblock(net("192.0.2.5/32"))));
+    let blocks = changes.iter().filter(|change| matches!(change, Change::Block { .. })).count();
+    assert_eq!(blocks, 1, "only what the kernel lacks is written: {changes:?}");
+    assert!(matches!(engine.forget_never(net("127.0.0.0/8"), at(10)), Err(Refusal::BuiltIn(_))));
+}

@@ -1,0 +1,129 @@
+//! What a client can do wrong, and the number that the world knows it by.
+//!
+//! Numbers 0 to 13 are those of VPOP3's event log; ours start at 100. An offence is a fact: what it costs is in
+//! [`crate::policy`], what follows from it in [`crate::engine`].
+
+use alloc::string::String;
+
+/// The kinds of offence that are recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Kind {
+    /// AUTH refused: wrong credentials.
+    BadAuthentication = 0,
+    /// RCPT refused because nobody relays for this client.
+    RelayDenied = 1,
+    /// RCPT to a local recipient that does not exist.
+    BadLocalRcpt = 3,
+    /// Unknown command, bad arguments or wrong order.
+    SyntaxError = 9,
+    /// The client spoke before it was greeted.
+    EarlyTalker = 100,
+    /// A line ended with a bare LF or CR, or a NUL inside one.
+    BareNewline = 102,
+    /// Bytes sent behind STARTTLS before TLS had begun.
+    PlaintextAfterStarttls = 103,
+    /// Answered 421 by a session limit.
+    SessionOverflow = 105,
+    /// A command or the whole session ran out of time.
+    Timeout = 106,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::BadAuthentication,
+        Self::RelayDenied,
+        Self::BadLocalRcpt,
+        Self::SyntaxError,
+        Self::EarlyTalker,
+        Self::BareNewline,
+        Self::PlaintextAfterStarttls,
+        Self::SessionOverflow,
+        Self::Timeout,
+    ];
+
+    /// The number in logs and tables.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The name in logs and tables; with `_` for `-` and `_multiplier` behind it, the setting that weighs it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadAuthentication => "bad-authentication",
+            Self::RelayDenied => "relay-denied",
+            Self::BadLocalRcpt => "bad-local-rcpt",
+            Self::SyntaxError => "syntax-error",
+            Self::EarlyTalker => "early-talker",
+            Self::BareNewline => "bare-newline",
+            Self::PlaintextAfterStarttls => "plaintext-after-starttls",
+            Self::SessionOverflow => "session-overflow",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// The multiplier that it has unless the configuration says otherwise.
+    pub const fn default_multiplier(self) -> u32 {
+        match self {
+            Self::BadAuthentication | Self::BadLocalRcpt => 50,
+            Self::RelayDenied | Self::EarlyTalker | Self::BareNewline => 100,
+            Self::SyntaxError | Self::Timeout => 20,
+            Self::PlaintextAfterStarttls => 300,
+            Self::SessionOverflow => 0,
+        }
+    }
+
+    /// This kind's place in a table of all kinds.
+    pub(crate) fn index(self) -> usize {
+        Self::ALL.iter().position(|kind| *kind == self).unwrap_or(0)
+    }
+}
+
+/// One thing that a client did wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offence {
+    /// What it was.
+    pub kind: Kind,
+    /// The recipient, the command or the reply it was recognised by: printable ASCII, at most [`DETAIL_LIMIT`] bytes.
+    pub detail: String,
+}
+
+/// Longest detail that is kept of an offence, in bytes.
+pub const DETAIL_LIMIT: usize = 200;
+
+impl Offence {
+    /// An offence with what the client sent as its detail.
+    pub fn new(kind: Kind, detail: &[u8]) -> Self {
+        Self { kind, detail: printable(detail) }
+    }
+}
+
+/// What somebody sent, made safe for terminals and logs: it can neither forge a line nor fill one.
+pub fn printable(bytes: &[u8]) -> String {
+    let safe = |&byte: &u8| if byte == b' ' || byte.is_ascii_graphic() { char::from(byte) } else { '?' };
+    bytes.trim_ascii().iter().take(DETAIL_LIMIT).map(safe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_single_default_event_reaches_the_threshold() {
+        assert!(Kind::ALL.iter().all(|kind| kind.default_multiplier() < 1000));
+    }
+
+    #[test]
+    fn every_kind_has_its_own_place() {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.index(), place);
+        }
+    }
+
+    #[test]
+    fn details_cannot_forge_a_line() {
+        assert_eq!(Offence::new(Kind::SyntaxError, b"a\r\nb\x1b[2J\xff").detail, "a??b?[2J?");
+        assert_eq!(Offence::new(Kind::SyntaxError, &[b'x'; 1000]).detail.len(), DETAIL_LIMIT);
+    }
+}

@@ -1,0 +1,90 @@
+//! One line of a client as a command.
+//!
+//! Only what changes the framing or the meaning of a reply is told apart; arguments are the mail server's business
+//! and go there as they came. A line that is no known command is [`Verb::Unknown`], which the mail server refuses.
+
+/// What a command line asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// EHLO or HELO: the reply may list extensions.
+    Hello,
+    /// RCPT: names one recipient.
+    Rcpt,
+    /// AUTH (RFC 4954): challenges and answers follow.
+    Auth,
+    /// DATA: after a 354 the message follows.
+    Data,
+    /// BDAT (RFC 3030): this many bytes follow without waiting for a reply.
+    Bdat(u64),
+    /// BDAT without a size: nobody knows where the chunk ends.
+    MalformedBdat,
+    /// STARTTLS (RFC 3207): after a 220 the bytes are TLS.
+    StartTls,
+    /// QUIT.
+    Quit,
+    /// XCLIENT or XFORWARD: the privilege of a trusted front, which is us and not our client.
+    Privileged,
+    /// Any other command of the standards: one line, one reply.
+    Plain,
+    /// No command of the standards.
+    Unknown,
+}
+
+impl Verb {
+    /// Reads the verb of a line; case does not matter (RFC 5321 section 2.4).
+    pub fn of(line: &[u8]) -> Self {
+        let line = line.trim_ascii_end();
+        let (word, argument) =
+            line.split_at(line.iter().position(|byte| *byte == b' ' || *byte == b'\t').unwrap_or(line.len()));
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        match () {
+            () if is("EHLO") || is("HELO") => Self::Hello,
+            () if is("RCPT") => Self::Rcpt,
+            () if is("AUTH") => Self::Auth,
+            () if is("DATA") => Self::Data,
+            () if is("BDAT") => chunk_size(argument).map_or(Self::MalformedBdat, Self::Bdat),
+            () if is("STARTTLS") => Self::StartTls,
+            () if is("QUIT") => Self::Quit,
+            () if is("XCLIENT") || is("XFORWARD") => Self::Privileged,
+            () if ["MAIL", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "ETRN"].into_iter().any(is) => Self::Plain,
+            () => Self::Unknown,
+        }
+    }
+}
+
+/// RFC 3030 section 2: `chunk-size [SP LAST]`, decimal digits only.
+fn chunk_size(argument: &[u8]) -> Option<u64> {
+    let text = core::str::from_utf8(argument).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let digits = words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let size = digits.parse().ok()?;
+    let last = words.next().is_none_or(|word| word.eq_ignore_ascii_case("LAST"));
+    (last && words.next().is_none()).then_some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_read_whatever_their_case() {
+        assert_eq!(Verb::of(b"rCpT TO:<a@b.example>\r\n"), Verb::Rcpt);
+        assert_eq!(Verb::of(b"EHLO\r\n"), Verb::Hello);
+        assert_eq!(Verb::of(b"mail FROM:<>\r\n"), Verb::Plain);
+        assert_eq!(Verb::of(b"GET / HTTP/1.1\r\n"), Verb::Unknown);
+        assert_eq!(Verb::of(b"XCLIENT ADDR=192.0.2.1\r\n"), Verb::Privileged);
+        assert_eq!(Verb::of(b"\r\n"), Verb::Unknown);
+    }
+
+    #[test]
+    fn a_chunk_has_a_decimal_size() {
+        assert_eq!(Verb::of(b"BDAT 1000\r\n"), Verb::Bdat(1000));
+        assert_eq!(Verb::of(b"BDAT 0 last\r\n"), Verb::Bdat(0));
+        for line in
+            ["BDAT\r\n", "BDAT x\r\n", "BDAT -1\r\n", "BDAT +1\r\n", "BDAT 1 2\r\n", "BDAT 1 LAST x\r\n"]
+        {
+            assert_eq!(Verb::of(line.as_bytes()), Verb::MalformedBdat, "{line}");
+        }
+        assert_eq!(Verb::of(b"BDAT 99999999999999999999999\r\n"), Verb::MalformedBdat);
+    }
+}

@@ -1,0 +1,40 @@
+//! What a session reports of itself: facts, never decisions.
+
+use crate::offence::Offence;
+use crate::smtp::reply;
+
+/// The two ends of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The remote sender.
+    Client,
+    /// The mail server behind us.
+    Server,
+}
+
+/// What a session reports; never a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The client did something wrong.
+    Offence(Offence),
+    /// The mail server took responsibility for a message.
+    MessageAccepted,
+    /// The mail server could not be followed any further; for the log.
+    ServerFault(ServerFault),
+}
+
+/// Why a mail server could not be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ServerFault {
+    /// It sent what is no reply.
+    #[error(transparent)]
+    Malformed(#[from] reply::Malformed),
+    /// It answered a question that nobody had asked.
+    #[error(
+        "the mail server sent a reply to nothing; does it expect the PROXY protocol? (see `client_address` in [smtp])"
+    )]
+    Unsolicited,
+    /// It did not answer in time.
+    #[error("the mail server did not answer in time")]
+    Silent,
+}

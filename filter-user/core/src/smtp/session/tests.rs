@@ -1,0 +1,295 @@
+//! Dialogues: what either side says, what the other hears, what is reported.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::smtp::voice::Templates;
+
+const START: Instant = Instant::from_nanos(0);
+
+/// A session and everything that came out of it so far.
+struct Talk {
+    session: Session,
+    offences: Vec<Kind>,
+    accepted: usize,
+    fault: Option<ServerFault>,
+}
+
+impl Talk {
+    fn new() -> Self {
+        let voice = Arc::new(Voice::new("mx.example", &Templates::default()));
+        let session = Session::new(voice, Patience::default(), START);
+        Self { session, offences: Vec::new(), accepted: 0, fault: None }
+    }
+
+    /// A session whose mail server has greeted and whose client has said EHLO.
+    fn greeted() -> Self {
+        let mut talk = Self::new();
+        talk.server("220 mail.example\r\n").client("EHLO a.example\r\n").server("250 mail.example\r\n");
+        talk.heard();
+        talk.passed();
+        talk
+    }
+
+    fn client(&mut self, bytes: &str) -> &mut Self {
+        self.session.handle_client(bytes.as_bytes(), START);
+        self.collect()
+    }
+
+    fn server(&mut self, bytes: &str) -> &mut Self {
+        self.session.handle_server(bytes.as_bytes(), START);
+        self.collect()
+    }
+
+    fn collect(&mut self) -> &mut Self {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Offence(offence) => self.offences.push(offence.kind),
+                Event::MessageAccepted => self.accepted += 1,
+                Event::ServerFault(fault) => self.fault = Some(fault),
+            }
+        }
+        self
+    }
+
+    /// What the client has heard since this was last asked.
+    fn heard(&mut self) -> String {
+        self.take(Client)
+    }
+
+    /// What the mail server was sent since this was last asked.
+    fn passed(&mut self) -> String {
+        self.take(Server)
+    }
+
+    fn take(&mut self, side: Side) -> String {
+        let mut all = String::new();
+        while !self.session.outgoing(side).is_empty() {
+            let part = String::from_utf8_lossy(self.session.outgoing(side)).to_string();
+            self.session.handle_sent(side, self.session.outgoing(side).len(), START);
+            all.push_str(&part);
+        }
+        all
+    }
+}
+
+#[test]
+fn a_message_passes_byte_for_byte() {
+    let mut talk = Talk::greeted();
+    talk.client("MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n");
+    assert_eq!(talk.passed(), "MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n");
+    talk.server("250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 Go on\r\n");
+    talk.client("Subject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n");
+    assert_eq!(talk.passed(), "Subject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n");
+    talk.server("250 2.0.0 queued\r\n221 2.0.0 Bye\r\n");
+    assert_eq!(
+        talk.heard(),
+        "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 Go on\r\n250 2.0.0 queued\r\n221 2.0.0 Bye\r\n"
+    );
+    assert!(talk.session.is_over());
+    assert_eq!((talk.accepted, talk.offences.len()), (1, 0));
+}
+
+#[test]
+fn nothing_is_forwarded_before_the_greeting() {
+    let mut talk = Talk::new();
+    talk.client("EHLO a.example\r\n");
+    assert_eq!(talk.passed(), "");
+    assert_eq!(talk.offences, [Kind::EarlyTalker]);
+    talk.server("220 mail.example\r\n");
+    assert_eq!(talk.passed(), "EHLO a.example\r\n");
+}
+
+#[test]
+fn offences_are_seen_in_pipelined_replies() {
+    let mut talk = Talk::greeted();
+    talk.client(
+        "MAIL FROM:<>\r\nRCPT TO:<no@b.example>\r\nRCPT TO:<x@far.example>\r\nRCPT TO:<b@b.example>\r\n",
+    );
+    talk.server("250 Ok\r\n550 5.1.1 unknown\r\n554 5.7.1 Relay access denied\r\n250 Ok\r\n");
+    assert_eq!(talk.offences, [Kind::BadLocalRcpt, Kind::RelayDenied]);
+}
+
+#[test]
+fn a_login_of_several_steps_is_followed() {
+    let mut talk = Talk::greeted();
+    talk.client("AUTH LOGIN\r\n").server("334 VXNlcm5hbWU6\r\n");
+    talk.client("YQ==\r\n").server("334 UGFzc3dvcmQ6\r\n");
+    talk.client("QUIT\r\n");
+    assert_eq!(
+        talk.passed(),
+        "AUTH LOGIN\r\nYQ==\r\nQUIT\r\n",
+        "an answer that looks like a command is an answer"
+    );
+    talk.server("535 5.7.8 Error: authentication failed\r\n");
+    assert_eq!(talk.offences, [Kind::BadAuthentication]);
+    talk.client("NOOP\r\n");
+    assert_eq!(talk.passed(), "NOOP\r\n");
+}
+
+#[test]
+fn a_refused_data_does_not_turn_the_message_into_commands() {
+    let mut talk = Talk::greeted();
+    talk.client("DATA\r\nMAIL FROM:<evil@a.example>\r\n");
+    talk.server("503 5.5.1 Error: need RCPT command\r\n");
+    assert_eq!(talk.passed(), "DATA\r\n");
+    assert!(talk.heard().ends_with(
+        "421 4.5.0 mx.example Commands sent before the reply to DATA or AUTH - closing connection\r\n"
+    ));
+    assert!(talk.session.is_over());
+}
+
+#[test]
+fn a_chunk_is_counted_and_never_read() {
+    let mut talk = Talk::greeted();
+    talk.client("BDAT 8\r\nQUIT\r\n\0\nBDAT 0 LAST\r\n");
+    assert_eq!(talk.passed(), "BDAT 8\r\nQUIT\r\n\0\nBDAT 0 LAST\r\n");
+    assert!(!talk.session.is_over() && talk.offences.is_empty());
+}
+
+#[test]
+fn a_disguised_end_of_data_ends_the_session() {
+    let mut talk = Talk::greeted();
+    talk.client("DATA\r\n").server("354 Go on\r\n");
+    talk.passed();
+    talk.heard();
+    talk.client("a\r\n\n.\r\nMAIL FROM:<evil@a.example>\r\n");
+    assert_eq!(talk.passed(), "");
+    assert_eq!(talk.heard(), "550 5.5.2 mx.example Error: bare <LF> received - closing connection\r\n");
+    assert_eq!(talk.offences, [Kind::BareNewline]);
+    assert!(talk.session.is_over());
+}
+
+#[test]
+fn bytes_behind_starttls_are_thrown_away_and_reported() {
+    for cut in ["STARTTLS\r\nMAIL FROM:<x@a.example>\r\n", "STARTTLS\r\n"] {
+        let mut talk = Talk::greeted();
+        talk.client(cut);
+        if cut.len() == 10 {
+            talk.client("MAIL FROM:<x@a.example>\r\n");
+        }
+        talk.server("220 Ready\r\n250 injected\r\n");
+        assert_eq!(talk.passed(), "STARTTLS\r\n");
+        assert_eq!(talk.heard(), "220 Ready\r\n");
+        assert_eq!(talk.offences, [Kind::PlaintextAfterStarttls]);
+        talk.client("\x16\x03\x01").server("\x16\x03\x03");
+        assert_eq!((talk.passed().as_str(), talk.heard().as_str()), ("\x16\x03\x01", "\x16\x03\x03"));
+    }
+}
+
+#[test]
+fn a_clients_xclient_is_answered_in_its_place_and_goes_nowhere() {
+    let mut talk = Talk::greeted();
+    talk.client("NOOP\r\nXCLIENT ADDR=192.0.2.1\r\nRSET\r\n");
+    assert_eq!(talk.passed(), "NOOP\r\nRSET\r\n");
+    assert_eq!(talk.heard(), "");
+    talk.server("250 noop\r\n250 rset\r\n");
+    assert_eq!(talk.heard(), "250 noop\r\n502 5.5.1 Command not implemented\r\n250 rset\r\n");
+}
+
+#[test]
+fn a_server_that_answers_nothing_is_a_fault_of_ours() {
+    let mut talk = Talk::greeted();
+    talk.server("502 5.5.2 Error: command not recognized\r\n");
+    assert_eq!(talk.heard(), "421 4.3.0 mx.example Mail server not available - try again later\r\n");
+    assert_eq!((talk.fault, talk.offences.len()), (Some(ServerFault::Unsolicited), 0));
+    let mut talk = Talk::greeted();
+    talk.server("421 4.3.2 mail.example shutting down\r\n");
+    assert_eq!((talk.heard().as_str(), talk.fault), ("421 4.3.2 mail.example shutting down\r\n", None));
+    let mut talk = Talk::greeted();
+    talk.session.handle_server_closed();
+    assert!(talk.heard().starts_with("421 4.3.0 "));
+}
+
+#[test]
+fn time_runs_out_for_whoever_is_awaited() {
+    let mut talk = Talk::greeted();
+    talk.client("NOO");
+    let deadline = talk.session.poll_timeout();
+    assert_eq!(deadline, START.after(Duration::from_mins(5)));
+    talk.session.handle_timeout(deadline);
+    talk.collect();
+    assert!(talk.heard().starts_with("421 4.4.2 "));
+    assert_eq!(talk.offences, [Kind::Timeout]);
+
+    let mut talk = Talk::greeted();
+    talk.client("NOOP\r\n");
+    assert_eq!(talk.session.poll_timeout(), START.after(Duration::from_mins(10)));
+    talk.session.handle_timeout(talk.session.poll_timeout());
+    talk.collect();
+    assert_eq!((talk.fault, talk.offences.len()), (Some(ServerFault::Silent), 0));
+}
+
+#[test]
+fn a_client_that_has_said_its_last_byte_still_hears_the_answer() {
+    let mut talk = Talk::greeted();
+    talk.client("NOOP\r\n");
+    talk.session.handle_client_closed(START);
+    talk.passed();
+    assert!(talk.session.has_said_all() && !talk.session.is_over());
+    talk.server("250 Ok\r\n");
+    assert_eq!(talk.heard(), "250 Ok\r\n");
+    talk.session.handle_server_closed();
+    assert!(talk.session.is_over());
+    assert_eq!(talk.heard(), "");
+}
+
+#[test]
+fn a_sanction_is_the_last_word() {
+    let mut talk = Talk::greeted();
+    talk.session.handle_sanction("421 4.7.0 mx.example blocked\r\n");
+    talk.client("NOOP\r\n");
+    assert_eq!((talk.heard().as_str(), talk.passed().as_str()), ("421 4.7.0 mx.example blocked\r\n", ""));
+}
+
+#[test]
+fn a_full_buffer_stops_the_reading() {
+    let mut talk = Talk::greeted();
+    talk.client("BDAT 1000000\r\n");
+    talk.client(&"x".repeat(BUFFER_LIMIT));
+    assert!(!talk.session.wants(Client) && talk.session.wants(Server));
+    talk.passed();
+    assert!(talk.session.wants(Client));
+}
+
+proptest! {
+    /// However the same bytes are cut, both sides hear the same and the same is reported.
+    #[test]
+    fn cuts_do_not_matter(lines in proptest::collection::vec(prop::sample::select(alloc::vec![
+        "NOOP\r\n", "RCPT TO:<a@b>\r\n", "BDAT 3\r\nabc", "XCLIENT A=b\r\n", "junk\r\n", "BDAT x\r\n", "QUIT\r\n", "bare\n",
+    ]), 0..8), step in 1_usize..9) {
+        let bytes: String = lines.concat();
+        let replies = "250 ok\r\n".repeat(8);
+        let mut whole = Talk::greeted();
+        whole.client(&bytes).server(&replies);
+        let mut cut = Talk::greeted();
+        for part in bytes.as_bytes().chunks(step) {
+            cut.client(core::str::from_utf8(part).unwrap());
+        }
+        for part in replies.as_bytes().chunks(step) {
+            cut.server(core::str::from_utf8(part).unwrap());
+        }
+        prop_assert_eq!(whole.passed(), cut.passed());
+        prop_assert_eq!(whole.heard(), cut.heard());
+        prop_assert_eq!(&whole.offences, &cut.offences);
+        prop_assert_eq!(whole.fault, cut.fault);
+    }
+
+    /// No bytes of either side bring the machine down or make it hold more than its buffers.
+    #[test]
+    fn noise_is_survived(script in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..64)), 0..40)) {
+        let mut talk = Talk::greeted();
+        for (from_client, bytes) in &script {
+            if *from_client {
+                talk.session.handle_client(bytes, START);
+            } else {
+                talk.session.handle_server(bytes, START);
+            }
+            talk.collect();
+        }
+        prop_assert!(talk.session.from_client.len() <= 64 * 40);
+    }
+}

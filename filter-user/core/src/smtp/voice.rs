@@ -1,0 +1,129 @@
+//! What Gatepost says in its own name.
+//!
+//! Everything else that a client hears is the mail server's. Our own trouble is always a 4xx: a fault on our side
+//! must never bounce a mail. A 5xx is said only for what the client itself did wrong.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::smtp::line::Fault;
+
+/// The texts that an administrator may change; `{name}` stands for the server's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Templates {
+    /// To a client beyond its own number of sessions.
+    pub too_many_from_address: String,
+    /// To a client that found all places taken.
+    pub too_many: String,
+    /// To a blocked client.
+    pub blocked: String,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self {
+            too_many_from_address: "421 4.3.2 {name} Too many connections from your IP address - try later"
+                .into(),
+            too_many: "421 4.3.2 {name} Too many connections - try later".into(),
+            blocked: "421 4.7.0 {name} Your connection has been blocked temporarily - Try again later".into(),
+        }
+    }
+}
+
+/// Why a text cannot be a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Another code would bounce the mail, or be no reply at all.
+    #[error("it must begin with `421 `, so that senders try again later")]
+    NotTemporary,
+    /// A reply line is short printable ASCII.
+    #[error("it must be one line of at most 400 printable ASCII characters")]
+    NotALine,
+}
+
+/// Says whether a text can be sent as a refusal.
+pub fn check_template(text: &str) -> Result<(), TemplateError> {
+    if !text.starts_with("421 ") {
+        return Err(TemplateError::NotTemporary);
+    }
+    let printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    // RFC 5321 section 4.5.3.1.5 allows 512 bytes, of which the server's name may need a good part.
+    if printable && text.len() <= 400 { Ok(()) } else { Err(TemplateError::NotALine) }
+}
+
+/// The replies of one server, ready to be sent: each one line with its CR LF.
+#[derive(Debug, Clone)]
+pub struct Voice {
+    /// To a client beyond its own number of sessions.
+    pub too_many_from_address: String,
+    /// To a client that found all places taken.
+    pub too_many: String,
+    /// To a blocked client.
+    pub blocked: String,
+    /// To a client whose mail server is not there or makes no sense.
+    pub unavailable: String,
+    /// To a client that let its time run out.
+    pub timeout: String,
+    /// To a client whose session is ended because the agent stops.
+    pub shutting_down: String,
+    /// To a command that is not for clients.
+    pub not_implemented: String,
+    /// To a client that breaks the framing of a BDAT.
+    pub bad_chunk: String,
+    /// To a client that sent more than one command where it had to wait.
+    pub out_of_step: String,
+    name: String,
+}
+
+impl Voice {
+    /// The replies of the server called `name`.
+    pub fn new(name: &str, templates: &Templates) -> Self {
+        let fill = |template: &str| format!("{}\r\n", template.replace("{name}", name));
+        Self {
+            too_many_from_address: fill(&templates.too_many_from_address),
+            too_many: fill(&templates.too_many),
+            blocked: fill(&templates.blocked),
+            unavailable: fill("421 4.3.0 {name} Mail server not available - try again later"),
+            timeout: fill("421 4.4.2 {name} Timeout - closing connection"),
+            shutting_down: fill("421 4.3.2 {name} Service is restarting - try again later"),
+            not_implemented: fill("502 5.5.1 Command not implemented"),
+            bad_chunk: fill("501 5.5.4 BDAT needs a size - closing connection"),
+            out_of_step: fill(
+                "421 4.5.0 {name} Commands sent before the reply to DATA or AUTH - closing connection",
+            ),
+            name: name.to_string(),
+        }
+    }
+
+    /// To a client that sent what is no line.
+    pub fn fault(&self, fault: Fault) -> String {
+        let what = match fault {
+            Fault::BareLf => "bare <LF> received",
+            Fault::BareCr => "bare <CR> received",
+            Fault::Nul => "NUL received",
+            Fault::TooLong => "line too long",
+        };
+        format!("550 5.5.2 {} Error: {what} - closing connection\r\n", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_own_words_are_the_default() {
+        let voice = Voice::new("VPOP3", &Templates::default());
+        assert_eq!(
+            voice.too_many_from_address,
+            "421 4.3.2 VPOP3 Too many connections from your IP address - try later\r\n"
+        );
+    }
+
+    #[test]
+    fn only_one_temporary_line_can_be_a_refusal() {
+        assert_eq!(check_template("550 5.7.1 go away"), Err(TemplateError::NotTemporary));
+        assert_eq!(check_template("421 a\r\n250 b"), Err(TemplateError::NotALine));
+        assert_eq!(check_template(&Templates::default().blocked), Ok(()));
+    }
+}
