@@ -1,2 +1,16 @@
+//! What the kernel program and user space share.
+//!
+//! [`packet`] reads a frame into a [`packet::Flow`], [`judge`] decides what becomes of it, [`reason`] says why, and
+//! [`abi`] is the layout of the maps between the two worlds. The same source runs in the kernel, in the command line
+//! (`gatepost maps get`) and in the tests, so there is one opinion about a packet and not two.
 #![no_std]
-//! placeholder
+#![expect(
+    clippy::inline_always,
+    reason = "in the kernel a call costs more than most of these functions, and the verifier follows one body best"
+)]
+
+pub mod abi;
+pub mod judge;
+pub mod limits;
+pub mod packet;
+pub mod reason;

@@ -1,1 +1,63 @@
-fn main() {}
+//! The XDP program: a frame in, a verdict out.
+//!
+//! It has no opinions of its own. [`filter_common::packet`] reads the frame, [`filter_common::judge`] judges it over
+//! the maps; what is here is the way to the frame's bytes ([`cursor`]), the way into the maps ([`tables`]), and counting.
+#![no_std]
+#![no_main]
+#![expect(
+    unreachable_pub,
+    missing_docs,
+    reason = "the attribute `xdp` makes a public function without a comment"
+)]
+
+mod cursor;
+mod maps;
+mod tables;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use cursor::Frame;
+use filter_common::judge::judge;
+use filter_common::packet::{Parsed, parse};
+use filter_common::reason::{Reason, Verdict};
+use tables::Maps;
+
+/// Judges one frame.
+#[xdp(frags)]
+pub fn gatepost(context: XdpContext) -> u32 {
+    let frame = Frame::new(&context);
+    let (reason, dropped) = match parse(&frame) {
+        Parsed::NotIp => (Reason::NotIp, None),
+        Parsed::Unparsed => (Reason::Unparsed, None),
+        Parsed::Flow(flow) => {
+            let judgement = judge(&flow, &Maps);
+            (judgement.reason, judgement.entry.map(|entry| (entry, judgement.now)))
+        }
+    };
+    let length = frame.len();
+    maps::count(reason, length);
+    if let Some((entry, now)) = dropped {
+        tables::count_drop(entry, length, now);
+    }
+    match reason.verdict() {
+        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Drop => {
+            #[cfg(feature = "diagnostics")]
+            aya_log_ebpf::debug!(&context, "dropped {} bytes, reason {}", length, reason.index());
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+/// Nothing here panics; the linker wants the symbol all the same.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers of the kernel are open to programs under a licence that is compatible with the GPL.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,1 +1,24 @@
-//! placeholder
+//! The agent and the command line of Gatepost: everything that awaits, opens or writes.
+//!
+//! In reading order: [`config`] is what an administrator decides, [`agent`] starts and stops everything, [`edge`]
+//! drives SMTP sessions, [`ips`] owns the engine, [`kernel`] the packet filter, [`store`] the disk, [`control`] the
+//! socket that [`cli`] asks.
+
+pub mod config;
+
+pub mod agent;
+
+pub mod edge;
+
+pub mod ips;
+
+pub mod kernel;
+
+pub mod store;
+
+pub mod control;
+
+pub mod cli;
+
+pub mod clock;
+pub mod telemetry;

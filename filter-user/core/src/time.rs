@@ -69,6 +69,12 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// This time moved into the past.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// How long ago `earlier` was; zero if it is still to come.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -100,6 +106,11 @@ impl Now {
         }
         self.wall.after(instant.since(self.instant))
     }
+
+    /// The wall-clock time of a boot-clock instant that has passed.
+    pub fn wall_before(self, instant: Instant) -> Timestamp {
+        self.wall.before(self.instant.since(instant))
+    }
 }
 
 fn nanos(span: Duration) -> u64 {
@@ -110,7 +121,7 @@ fn nanos(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const LONGEST_BLOCK: Duration = Duration::from_mins(999999999);
+    const LONGEST_BLOCK: Duration = Duration::from_mins(999_999_999);
 
     #[test]
     fn the_longest_block_saturates_on_the_boot_clock() {

@@ -1,0 +1,167 @@
+//! What becomes of a packet.
+//!
+//! A block is looked for first, because nearly every packet has none: the host's own entry, then the prefixes around
+//! it. Only when a live one is found do never-block, ports and grace matter. An ended entry hides nothing: behind an
+//! ended prefix the next shorter one is looked for.
+//!
+//! The fast gate, two bits that say "no entry anywhere near this source", belongs in front of [`judge`]'s first lookup.
+
+use crate::abi::mode;
+use crate::limits::NESTED_PREFIXES;
+use crate::packet::{Flow, Payload, Source};
+use crate::reason::Reason;
+
+/// A block as a table found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<E> {
+    /// When it ends, in nanoseconds of the boot clock.
+    pub until: u64,
+    /// Until then only packets that open a connection are dropped.
+    pub grace_until: u64,
+    /// Its prefix length.
+    pub prefix_len: u32,
+    /// The entry itself, for whoever counts.
+    pub entry: E,
+}
+
+/// A never-block entry as a table found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exempt {
+    /// When it ends, in nanoseconds of the boot clock.
+    pub until: u64,
+    /// Its prefix length.
+    pub prefix_len: u32,
+}
+
+/// The lists that a packet is judged by.
+pub trait Tables {
+    /// How a table names an entry that it found.
+    type Entry: Copy;
+
+    /// One of [`mode`], and whether everything of a blocked source is dropped.
+    fn settings(&self) -> (u32, bool);
+    /// Nanoseconds of the boot clock; asked only when a block was found.
+    fn now(&self) -> u64;
+    /// The block of exactly this address (IPv4) or of its /64 (IPv6).
+    fn host(&self, source: Source) -> Option<Found<Self::Entry>>;
+    /// The longest blocked prefix of at most this length around an address.
+    fn prefix(&self, source: Source, longest: u32) -> Option<Found<Self::Entry>>;
+    /// The longest never-blocked prefix of at most this length around an address.
+    fn never(&self, source: Source, longest: u32) -> Option<Exempt>;
+    /// Whether a port is protected.
+    fn is_protected(&self, port: u16) -> bool;
+}
+
+/// What becomes of a packet, why, and by which entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement<E> {
+    /// Why; says what becomes of the packet, too.
+    pub reason: Reason,
+    /// The entry that drops it, or would.
+    pub entry: Option<E>,
+    /// When it was judged, if the clock was asked.
+    pub now: u64,
+}
+
+impl<E> Judgement<E> {
+    #[inline(always)]
+    const fn pass(reason: Reason, now: u64) -> Self {
+        Self { reason, entry: None, now }
+    }
+}
+
+/// Judges one packet.
+#[inline(always)]
+pub fn judge<T: Tables>(flow: &Flow, tables: &T) -> Judgement<T::Entry> {
+    let source = flow.source;
+    let host = tables.host(source);
+    let longest = longest(source);
+    let prefix = match host {
+        // A live host entry needs no second opinion; whether it is live is not known yet, so look it up lazily.
+        Some(_) => None,
+        None => match tables.prefix(source, longest) {
+            None => return Judgement::pass(Reason::Innocent, 0),
+            found => found,
+        },
+    };
+    let now = tables.now();
+    let (found, reason) = match host {
+        Some(found) if found.until > now => (found, Reason::DropHost),
+        _ => match live_prefix(tables, source, prefix, now) {
+            Some(found) => (found, Reason::DropPrefix),
+            None => return Judgement::pass(Reason::Expired, now),
+        },
+    };
+    if is_exempt(tables, source, now) {
+        return Judgement::pass(Reason::NeverBlock, now);
+    }
+    let (mode, drop_all) = tables.settings();
+    match flow.payload {
+        Payload::NeighbourDiscovery => return Judgement::pass(Reason::NeighbourDiscovery, now),
+        Payload::Other if !drop_all => return Judgement::pass(Reason::OtherPort, now),
+        Payload::Tcp { port, .. } if !drop_all && !tables.is_protected(port) => {
+            return Judgement::pass(Reason::OtherPort, now);
+        }
+        Payload::Tcp { opens: false, .. } if now < found.grace_until => {
+            return Judgement::pass(Reason::Grace, now);
+        }
+        // A session whose packets are fragmented needs its later fragments to hear its last reply, too.
+        Payload::LaterFragment if now < found.grace_until => return Judgement::pass(Reason::Grace, now),
+        Payload::Other | Payload::Tcp { .. } | Payload::LaterFragment => {}
+    }
+    let reason = if mode == mode::ENFORCE { reason } else { Reason::Observed };
+    Judgement { reason, entry: Some(found.entry), now }
+}
+
+/// The prefix lengths of a family end here.
+#[inline(always)]
+const fn longest(source: Source) -> u32 {
+    match source {
+        Source::V4(_) => 32,
+        Source::V6(_) => 128,
+    }
+}
+
+/// The longest blocked prefix that has not ended, starting from what the first lookup found, if it was made.
+#[inline(always)]
+fn live_prefix<T: Tables>(
+    tables: &T,
+    source: Source,
+    first: Option<Found<T::Entry>>,
+    now: u64,
+) -> Option<Found<T::Entry>> {
+    let mut candidate = match first {
+        Some(found) => Some(found),
+        None => tables.prefix(source, longest(source)),
+    };
+    for _ in 0..NESTED_PREFIXES {
+        let found = candidate?;
+        if found.until > now {
+            return Some(found);
+        }
+        // `/0` is the shortest; nothing lies behind it.
+        if found.prefix_len == 0 {
+            return None;
+        }
+        candidate = tables.prefix(source, found.prefix_len - 1);
+    }
+    None
+}
+
+/// Whether a never-block entry that has not ended covers the source.
+#[inline(always)]
+fn is_exempt<T: Tables>(tables: &T, source: Source, now: u64) -> bool {
+    let mut longest = longest(source);
+    for _ in 0..NESTED_PREFIXES {
+        match tables.never(source, longest) {
+            None => return false,
+            Some(found) if found.until > now => return true,
+            Some(found) if found.prefix_len == 0 => return false,
+            Some(found) => longest = found.prefix_len - 1,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! Bounds of every loop and default capacities of every map.
+
+/// VLAN tags that are looked through (IEEE 802.1ad: one inside another).
+pub const VLAN_TAGS: usize = 2;
+/// IPv6 extension headers that are looked through; RFC 8200 section 4.1 recommends an order of at most seven.
+pub const EXTENSION_HEADERS: usize = 8;
+/// Ended prefixes, one inside another, that are looked behind. A network of each length is the deepest nesting that
+/// IPv4 has. An IPv6 source behind more than this many ended prefixes passes until the agent has swept them.
+pub const NESTED_PREFIXES: usize = 33;
+
+/// Blocked IPv4 addresses.
+pub const BLOCK_HOSTS_V4: u32 = 1 << 20;
+/// Blocked IPv6 /64 networks.
+pub const BLOCK_SCOPES_V6: u32 = 1 << 18;
+/// Blocked prefixes of each family.
+pub const BLOCK_PREFIXES: u32 = 1 << 16;
+/// Never-blocked networks of each family.
+pub const NEVER: u32 = 1 << 16;
+/// Words of the bitmap of protected ports: one bit for each of 65,536 ports.
+pub const PORT_WORDS: u32 = 1024;

@@ -1,0 +1,80 @@
+//! The maps. User space writes all but the counters; the capacities here are overridden when the object is loaded.
+
+use core::cell::UnsafeCell;
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray};
+use filter_common::abi::{
+    BlockEntry, COUNTERS, Counter, HostV4, NeverEntry, PrefixV4, PrefixV6, ScopeV6, Settings,
+};
+use filter_common::limits;
+use filter_common::reason::Reason;
+
+/// Blocked IPv4 addresses. Absent means not blocked; so does an entry past its `until`.
+#[map]
+pub(crate) static BLOCK_HOSTS_V4: HashMap<HostV4, BlockEntry> =
+    HashMap::pinned(limits::BLOCK_HOSTS_V4, BPF_F_NO_PREALLOC);
+
+/// Blocked IPv6 /64 networks.
+#[map]
+pub(crate) static BLOCK_SCOPES_V6: HashMap<ScopeV6, BlockEntry> =
+    HashMap::pinned(limits::BLOCK_SCOPES_V6, BPF_F_NO_PREALLOC);
+
+/// Blocked IPv4 prefixes other than /32.
+#[map]
+pub(crate) static BLOCK_PREFIXES_V4: LpmTrie<PrefixV4, SharedEntry> =
+    LpmTrie::pinned(limits::BLOCK_PREFIXES, BPF_F_NO_PREALLOC);
+
+/// Blocked IPv6 prefixes other than /64.
+#[map]
+pub(crate) static BLOCK_PREFIXES_V6: LpmTrie<PrefixV6, SharedEntry> =
+    LpmTrie::pinned(limits::BLOCK_PREFIXES, BPF_F_NO_PREALLOC);
+
+/// Never-blocked IPv4 networks; asked only about sources that are blocked.
+#[map]
+pub(crate) static NEVER_V4: LpmTrie<PrefixV4, NeverEntry> = LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+
+/// Never-blocked IPv6 networks.
+#[map]
+pub(crate) static NEVER_V6: LpmTrie<PrefixV6, NeverEntry> = LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+
+/// A bit for each port that blocked sources cannot reach.
+#[map]
+pub(crate) static PROTECTED_PORTS: Array<u64> = Array::pinned(limits::PORT_WORDS, 0);
+
+/// One entry: the mode of the filter.
+#[map]
+pub(crate) static SETTINGS: Array<Settings> = Array::pinned(1, 0);
+
+/// Packets and bytes by [`Reason`]. Written here, added up by user space.
+#[map]
+static COUNTERS_BY_REASON: PerCpuArray<Counter> = PerCpuArray::pinned(COUNTERS, 0);
+
+/// An entry of a prefix map, which is lent out by reference and counted in all the same.
+#[repr(transparent)]
+pub(crate) struct SharedEntry(UnsafeCell<BlockEntry>);
+
+// SAFETY: entries are only written through raw pointers, by `tables::count_drop`, whose comment says what may be lost
+// when several CPUs do so at once.
+unsafe impl Sync for SharedEntry {}
+
+impl SharedEntry {
+    /// The entry, for whoever counts.
+    #[inline(always)]
+    pub(crate) const fn get(&self) -> *mut BlockEntry {
+        self.0.get()
+    }
+}
+
+/// Counts a packet.
+#[inline(always)]
+pub(crate) fn count(reason: Reason, length: u64) {
+    if let Some(counter) = COUNTERS_BY_REASON.get_ptr_mut(reason.index()) {
+        // SAFETY: the map hands out this CPU's own element, and a program is not interrupted by itself there.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += length;
+        }
+    }
+}

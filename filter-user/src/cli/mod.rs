@@ -1,0 +1,168 @@
+//! The command line: every verb one function, every failure one sentence and a documented exit code.
+
+mod check;
+mod exit;
+mod filter;
+mod lists;
+mod maps;
+mod run;
+mod status;
+mod table;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use exit::Failure;
+
+use crate::config::Config;
+use crate::control::Client;
+use crate::telemetry;
+
+/// An SMTP edge filter: limits sessions, scores misbehaviour, and drops blocked clients in the kernel.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gatepost",
+    version,
+    after_help = "Exit codes: 0 done · 1 failed · 2 wrong usage or configuration · 3 the agent is not running · \
+                  4 more permission is needed"
+)]
+struct Cli {
+    /// Configuration file [default: /etc/gatepost/gatepost.toml if it exists, else built-in defaults]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Control socket of the agent [default: `control_socket` of the configuration]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the agent in the foreground
+    Run {
+        /// Take the kernel filter off again when the agent stops
+        #[arg(long)]
+        unload_on_exit: bool,
+    },
+    /// Check a configuration file and say what it means
+    CheckConfig {
+        /// The file [default: as for --config]
+        file: Option<PathBuf>,
+    },
+    /// Show the state of the running agent
+    Status(Output),
+    /// Show and change the block list of the running agent
+    #[command(subcommand)]
+    Block(ListVerb),
+    /// Show and change the never-block list of the running agent
+    #[command(subcommand)]
+    Never(ListVerb),
+    /// Read the kernel's maps; works without the agent
+    #[command(subcommand)]
+    Maps(MapsVerb),
+    /// Load the kernel filter and attach it, without an agent
+    Load {
+        /// Interface to attach to; can be given several times
+        #[arg(long, value_name = "NAME")]
+        interface: Vec<String>,
+    },
+    /// Take the kernel filter off all interfaces and remove its maps
+    Unload,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Output {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ListVerb {
+    /// Show all entries
+    List(Output),
+    /// Add an entry, or change the one for exactly this network
+    Add(Wish),
+    /// Remove the entry for exactly this network
+    Remove {
+        /// An address, a CIDR or a wildcard
+        network: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Wish {
+    /// An address (192.0.2.7), a CIDR (192.0.2.0/24) or a wildcard (192.0.2.*)
+    network: String,
+    /// For how long, 1 to 999999999 [default: the configured block time; on the never-block list, for good]
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
+    /// Why, for whoever asks later
+    #[arg(long, default_value = "", hide_default_value = true)]
+    comment: String,
+    /// Take a network that covers a large part of the internet
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum MapsVerb {
+    /// Show interfaces, maps and packet counters
+    List(Output),
+    /// Say what the kernel would do with a new connection from an address, and why
+    Get {
+        /// The address
+        address: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show every block and never-block entry that the kernel holds
+    Dump(Output),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    if let Verb::CheckConfig { file } = cli.verb {
+        return check::check(file.or(cli.config).as_deref());
+    }
+    let config = Config::load(cli.config.as_deref())?;
+    let client = Client::new(cli.socket.as_deref().unwrap_or(&config.control_socket));
+    match cli.verb {
+        Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
+        Verb::CheckConfig { .. } => Ok(()),
+        Verb::Status(output) => alone(status::show(&client, output)),
+        Verb::Block(verb) => alone(lists::blocks(&client, verb)),
+        Verb::Never(verb) => alone(lists::nevers(&client, verb)),
+        Verb::Maps(verb) => alone(maps::show(&config, verb)),
+        Verb::Load { interface } => alone(filter::load(config, interface)),
+        Verb::Unload => filter::unload(&config),
+    }
+}
+
+/// Runs one short job on a runtime of its own.
+fn alone(job: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(job)
+}
+
+fn address(text: &str) -> Result<IpAddr, Failure> {
+    text.trim().parse().map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        Failure::usage(format!("`{shown}` is not an address; write one like 192.0.2.7 or 2001:db8::7"))
+    })
+}

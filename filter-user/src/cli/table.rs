@@ -1,0 +1,111 @@
+//! What people read: columns that line up, times with their offset, durations in words.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use filter_core::client::fmt_network;
+use filter_core::time::Timestamp;
+use ipnet::IpNet;
+use serde::Serialize;
+use tabwriter::TabWriter;
+
+/// Rows of cells under a head.
+pub(super) struct Table {
+    writer: TabWriter<Vec<u8>>,
+}
+
+impl Table {
+    /// A table with these columns.
+    pub(super) fn new(head: &[&str]) -> Self {
+        let mut table = Self { writer: TabWriter::new(Vec::new()).padding(2) };
+        table.row(head);
+        table
+    }
+
+    /// Adds a row.
+    pub(super) fn row<T: AsRef<str>>(&mut self, cells: &[T]) {
+        // A tab or a line end inside a cell would break the columns of everything else.
+        let cells: Vec<_> = cells.iter().map(|cell| cell.as_ref().replace(char::is_control, " ")).collect();
+        // Writing into memory does not fail.
+        let _ = writeln!(self.writer, "{}", cells.join("\t"));
+    }
+
+    /// Prints the table; a reader that has gone (`| head`) is no error.
+    pub(super) fn print(self) -> io::Result<()> {
+        let bytes = self.writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        line(&lines.join("\n"))
+    }
+}
+
+/// Prints one line, or several.
+pub(super) fn line(text: &str) -> io::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Prints a value as JSON.
+pub(super) fn json(value: &impl Serialize) -> Result<(), super::Failure> {
+    Ok(line(&serde_json::to_string_pretty(value)?)?)
+}
+
+/// A time as a person reads it, in local time with its offset.
+pub(super) fn time(at: Timestamp) -> String {
+    let local = jiff::Timestamp::from_millisecond(at.as_millis())
+        .map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
+    local.map_or_else(
+        |_| "the end of time".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
+    )
+}
+
+/// A duration in its two largest units.
+pub(super) fn duration(span: Duration) -> String {
+    let words = humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
+    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// A network without the prefix length of a single address.
+pub(super) fn network(network: &IpNet) -> String {
+    let mut text = String::new();
+    // Writing into memory does not fail.
+    let _ = fmt_network(network, &mut text);
+    text
+}
+
+/// A count of bytes.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let tenths = |size: u64| (count * 10 / size, size);
+    let sizes = (1..=4).map(|power| 1_u64 << (10 * power));
+    match sizes.zip(UNITS).filter(|(size, _)| count >= *size).last() {
+        None => format!("{count} B"),
+        Some((size, unit)) => {
+            let (tenths, _) = tenths(size);
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_words() {
+        assert_eq!(duration(Duration::from_millis(1_799_900)), "29m 59s");
+        assert_eq!(duration(Duration::from_secs(90_061)), "1day 1h");
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 30), "5.0 GiB");
+    }
+
+    #[test]
+    fn the_longest_block_can_be_printed() {
+        assert_eq!(time(Timestamp::FAR_FUTURE), "the end of time");
+        assert!(time(Timestamp::from_millis(0)).starts_with("19"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The configuration: a TOML file in, values that cannot be wrong out.
+//!
+//! [`raw`] is the file as it is written, [`Config`] is what the rest of the program sees. Every mistake is answered
+//! with the file, the line and the remedy; nothing is guessed.
+
+mod error;
+mod raw;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use filter_core::limits::Limits;
+use filter_core::policy::Policy;
+use filter_core::smtp::session::Patience;
+use filter_core::smtp::voice::Templates;
+
+pub use error::ConfigError;
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_FILE: &str = "/etc/gatepost/gatepost.toml";
+
+/// Everything that an administrator can decide.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that this was read from; none: built-in defaults.
+    pub file: Option<PathBuf>,
+    /// The server's name in replies.
+    pub name: String,
+    /// Where lists are kept.
+    pub state_directory: PathBuf,
+    /// Where the command line reaches the agent.
+    pub control_socket: PathBuf,
+    /// The kernel filter; `enabled = false` runs without one.
+    pub kernel: KernelConfig,
+    /// The SMTP edge.
+    pub smtp: SmtpConfig,
+    /// Session limits.
+    pub limits: Limits,
+    /// Scores and blocks.
+    pub policy: Policy,
+    /// Texts of refusals.
+    pub templates: Templates,
+}
+
+/// How packets are filtered.
+#[derive(Debug, Clone)]
+pub struct KernelConfig {
+    /// Whether there is a kernel filter at all.
+    pub enabled: bool,
+    /// Interfaces to attach to; empty: that of the default route, loopback if there is none.
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub attach: Attach,
+    /// Where maps and links are pinned.
+    pub pin_directory: PathBuf,
+    /// Drop everything of a blocked source, not only TCP to the protected ports.
+    pub drop_all: bool,
+    /// Ports that blocked sources cannot reach; those that we listen on are always among them.
+    pub protected_ports: Vec<u16>,
+    /// How long open sessions of a newly blocked source may go on, to hear why they end.
+    pub grace: Duration,
+}
+
+/// How the filter is attached to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attach {
+    /// In the driver, else generic.
+    Auto,
+    /// In the driver only.
+    Native,
+    /// In the network stack: slower, and never resets the network card.
+    Generic,
+}
+
+/// How SMTP is relayed.
+#[derive(Debug, Clone)]
+pub struct SmtpConfig {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Where to relay to.
+    pub mail_server: SocketAddr,
+    /// How the mail server learns the client's address.
+    pub client_address: ClientAddress,
+    /// How long each side may take.
+    pub patience: Patience,
+}
+
+/// How the client's address is handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAddress {
+    /// PROXY protocol version 2, before anything else on the connection.
+    ProxyV2,
+    /// Not at all: the mail server sees every client as the gateway.
+    None,
+}
+
+impl Config {
+    /// Reads a file, or [`DEFAULT_FILE`] if it exists, or takes the built-in defaults.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let named = file.map(Path::to_path_buf);
+        let path = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
+        let Some(path) = path else {
+            return Self::parse("", None);
+        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+        Self::parse(&text, Some(path))
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str, file: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let place = error::Place::new(file.as_deref(), text);
+        let raw: raw::File = toml::from_str(text).map_err(|source| place.syntax(&source))?;
+        raw.validate(file.clone(), &place)
+    }
+
+    /// The ports that blocked sources cannot reach: the configured ones and those that we listen on.
+    pub fn protected_ports(&self) -> Vec<u16> {
+        let mut ports = self.kernel.protected_ports.clone();
+        ports.extend(self.smtp.listen.iter().map(SocketAddr::port));
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_core::offence::Kind;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Some("gatepost.toml".into()))
+    }
+
+    #[track_caller]
+    fn refused(text: &str, words: &[&str]) {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(!error.contains('\n'), "one sentence, not {error:?}");
+        for word in words {
+            assert!(error.contains(word), "`{word}` is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = parse("").unwrap();
+        assert_eq!(config.limits.maximum_sessions, 1000);
+        assert_eq!(config.limits.maximum_incoming_sessions, 100);
+        assert_eq!(config.limits.maximum_sessions_per_address, 20);
+        assert_eq!(config.policy.block_threshold, 1000);
+        assert_eq!(config.smtp.listen[0].to_string(), "[::]:2525");
+        assert!(config.protected_ports().contains(&2525), "a port that we listen on is protected");
+        assert!(!config.policy.observe);
+    }
+
+    #[test]
+    fn the_help_pages_names_are_taken() {
+        let config = parse(
+            "[ips]\nclient_error_monitor_period = \"90m\"\nclient_error_block_threshold = 600\n\
+             client_error_block_time = \"1h 30m\"\nbad_authentication_multiplier = 75\n\
+             [sessions]\nmaximum_incoming_sessions = 50\nsessions_to_reserve = 30\n\
+             reserve_sessions_for = \"192.168.1.*, 10.0.0.1\"\nno_auth_networks = [\"10.0.0.0/8\"]\n",
+        )
+        .unwrap();
+        assert_eq!(config.policy.monitor_period, Duration::from_mins(90));
+        assert_eq!(config.policy.block_time, Duration::from_mins(90));
+        assert_eq!(config.policy.multipliers.get(Kind::BadAuthentication), 75);
+        assert_eq!(config.limits.reserve_sessions_for.len(), 2);
+        assert_eq!(config.limits.no_auth_networks.len(), 1);
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_file_line_and_remedy() {
+        refused("nane = \"x\"", &["gatepost.toml:1", "nane", "name"]);
+        refused(
+            "\n[ips]\nclient_error_block_time = \"soon\"",
+            &["gatepost.toml:3", "client_error_block_time", "30m"],
+        );
+        refused("[sessions]\nreserve_sessions_for = \"10.0.0.5/8\"", &["gatepost.toml:2", "10.0.0.0/8"]);
+        refused(
+            "[sessions]\nmaximum_incoming_sessions = 10\nsessions_to_reserve = 11",
+            &["gatepost.toml:3", "10"],
+        );
+        refused("[smtp]\nlisten = [\"25\"]", &["gatepost.toml:2", "[::]:25"]);
+        refused("[smtp]\nmail_server = \"mail\"", &["gatepost.toml:2", "127.0.0.1:10025"]);
+        refused("[smtp]\nlisten = []", &["gatepost.toml:2", "listen"]);
+        refused("mode = \"maybe\"", &["gatepost.toml:1", "enforce", "observe"]);
+        refused("[replies]\nblocked = \"550 no\"", &["gatepost.toml:2", "421"]);
+        refused(
+            "[ips]\nclient_error_block_threshold = 0",
+            &["gatepost.toml:2", "client_error_block_threshold"],
+        );
+        refused("[ips]\nrelay_denied_multiplier = -1", &["gatepost.toml:2"]);
+        refused("[kernel]\nprotected_ports = [70000]", &["gatepost.toml:2"]);
+        refused("name = ", &["gatepost.toml:1"]);
+    }
+}

@@ -1,0 +1,81 @@
+//! The control socket: HTTP and JSON under `/api/v1`, on a Unix socket that only its owner may open.
+//!
+//! Who connects is known by the kernel's word (`SO_PEERCRED`) and becomes the author of what is changed. An
+//! administrator hears "done" when the change is on the disk.
+
+mod client;
+mod problem;
+mod routes;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use nix::unistd::{Uid, User};
+use tokio::net::{UnixListener, UnixStream};
+
+pub use client::{Client, ClientError};
+pub use problem::Problem;
+pub use routes::Agent;
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Somebody answers on it.
+    #[error(
+        "another agent is running (it answers on {0}); stop it first, or set `control_socket` to another path"
+    )]
+    Taken(PathBuf),
+    /// It cannot be made.
+    #[error(
+        "cannot open the control socket {path}: {source}; set `control_socket` to a path that this user may write"
+    )]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Opens the socket; one that a dead agent left behind is replaced.
+pub async fn bind(path: &Path) -> Result<UnixListener, ControlError> {
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(ControlError::Taken(path.to_path_buf()));
+    }
+    let open = || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    };
+    open().map_err(|source| ControlError::Open { path: path.to_path_buf(), source })
+}
+
+/// Answers requests until the task is dropped.
+pub async fn serve(listener: UnixListener, agent: Agent) -> io::Result<()> {
+    axum::serve(listener, routes::router(agent).into_make_service_with_connect_info::<Author>()).await
+}
+
+/// Who is asking.
+#[derive(Debug, Clone)]
+struct Author(String);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Author {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let Ok(credentials) = stream.io().peer_cred() else {
+            return Self("unknown".to_owned());
+        };
+        let uid = credentials.uid();
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        Self(user.map_or_else(|| format!("uid {uid}"), |user| user.name))
+    }
+}

@@ -1,0 +1,164 @@
+//! The routes of the API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use filter_core::admin::{BlockView, COMMENT_LIMIT, LONGEST_BLOCK_MINUTES, ListRequest, Removed, StatusView};
+use filter_core::decision::Never;
+use filter_core::engine::Refusal;
+use filter_core::notation::parse_network;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::{Author, Problem};
+use crate::edge::Edge;
+use crate::ips::{Inbox, Request};
+use crate::store::Store;
+
+/// Largest body of a request, in bytes.
+const BODY_LIMIT: usize = 65_536;
+
+/// What the routes need of the agent.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// The way to the engine.
+    pub inbox: Inbox,
+    /// The way to the disk.
+    pub store: Store,
+    /// The SMTP edge.
+    pub edge: Arc<Edge>,
+    /// What does not change while the agent runs; the counts in it are filled in per request.
+    pub fixed: Arc<StatusView>,
+}
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) fn router(agent: Agent) -> Router {
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
+        .route("/api/v1/never", get(list_nevers).post(add_never).delete(remove_never))
+        .fallback(|| async {
+            Problem::new(StatusCode::NOT_FOUND, "there is no such route; see /api/v1/status")
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(agent)
+}
+
+async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
+    let counts = agent.inbox.ask(Request::Count).await.ok_or_else(Problem::stopping)?;
+    Ok(Json(StatusView {
+        mail_server_up: agent.edge.backend().is_up(),
+        kernel_failures: counts.kernel_failures,
+        store_failures: agent.store.lost(),
+        sessions: counts.sessions,
+        blocks: counts.blocks,
+        never: counts.never,
+        watched: counts.watched,
+        offences: counts.offences,
+        offences_lost: agent.inbox.lost(),
+        messages: agent.edge.messages(),
+        ..StatusView::clone(&agent.fixed)
+    }))
+}
+
+async fn list_blocks(State(agent): State<Agent>) -> Answer<Vec<BlockView>> {
+    agent.inbox.ask(Request::Blocks).await.map(Json).ok_or_else(Problem::stopping)
+}
+
+async fn list_nevers(State(agent): State<Agent>) -> Answer<Vec<Never>> {
+    agent.inbox.ask(Request::Nevers).await.map(Json).ok_or_else(Problem::stopping)
+}
+
+async fn add_block(
+    State(agent): State<Agent>,
+    ConnectInfo(Author(author)): ConnectInfo<Author>,
+    body: Result<Json<ListRequest>, JsonRejection>,
+) -> Answer<BlockView> {
+    let wish = Wish::read(body)?;
+    let Wish { network, span, comment, force } = wish;
+    let request = |answer| Request::Block { network, span, comment, author, force, answer };
+    done(&agent, agent.inbox.ask(request).await).await
+}
+
+async fn add_never(
+    State(agent): State<Agent>,
+    ConnectInfo(Author(author)): ConnectInfo<Author>,
+    body: Result<Json<ListRequest>, JsonRejection>,
+) -> Answer<Never> {
+    let Wish { network, span, comment, force: _ } = Wish::read(body)?;
+    let request = |answer| Request::Never { network, span, comment, author, answer };
+    done(&agent, agent.inbox.ask(request).await).await
+}
+
+async fn remove_block(
+    State(agent): State<Agent>,
+    query: Result<Query<Named>, QueryRejection>,
+) -> Answer<Removed> {
+    let network = Named::read(query)?;
+    done(&agent, agent.inbox.ask(|answer| Request::Unblock(network, answer)).await).await
+}
+
+async fn remove_never(
+    State(agent): State<Agent>,
+    query: Result<Query<Named>, QueryRejection>,
+) -> Answer<Removed> {
+    let network = Named::read(query)?;
+    done(&agent, agent.inbox.ask(|answer| Request::ForgetNever(network, answer)).await).await
+}
+
+/// Answers when the change is durable.
+async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T> {
+    let answer = result.ok_or_else(Problem::stopping)?.map_err(|refusal| {
+        let status = match refusal {
+            Refusal::NotListed { .. } => StatusCode::NOT_FOUND,
+            Refusal::BuiltIn(_) | Refusal::TooWide(_) => StatusCode::CONFLICT,
+            Refusal::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Problem::new(status, refusal)
+    })?;
+    agent.store.flushed().await;
+    Ok(Json(answer))
+}
+
+/// The network that a removal names.
+#[derive(Debug, Deserialize)]
+struct Named {
+    network: String,
+}
+
+impl Named {
+    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<IpNet, Problem> {
+        let Query(named) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+        parse_network(&named.network).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error))
+    }
+}
+
+/// A [`ListRequest`] whose values are possible.
+struct Wish {
+    network: IpNet,
+    span: Option<Duration>,
+    comment: String,
+    force: bool,
+}
+
+impl Wish {
+    fn read(body: Result<Json<ListRequest>, JsonRejection>) -> Result<Self, Problem> {
+        let Json(request) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+        let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        let network = parse_network(&request.network).map_err(|error| wrong(error.to_string()))?;
+        if request.minutes.is_some_and(|minutes| !(1..=LONGEST_BLOCK_MINUTES).contains(&minutes)) {
+            return Err(wrong(format!("minutes go from 1 to {LONGEST_BLOCK_MINUTES}")));
+        }
+        if request.comment.len() > COMMENT_LIMIT || request.comment.chars().any(char::is_control) {
+            return Err(wrong(format!("a comment is one line of at most {COMMENT_LIMIT} bytes")));
+        }
+        let span = request.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+        Ok(Self { network, span, comment: request.comment, force: request.force })
+    }
+}

@@ -1,0 +1,151 @@
+//! Moves bytes between two sockets and a [`Session`].
+//!
+//! A session that waits holds no buffer: bytes are read when they are there, into the worker's stack.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use filter_core::client::ClientAddr;
+use filter_core::smtp::event::{Event, Side};
+use filter_core::smtp::session::Session;
+use tokio::io::{AsyncWriteExt, Interest, Ready};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::{Edge, refusal};
+use crate::clock;
+use crate::ips::Place;
+
+/// Bytes read at once.
+const READ_SIZE: usize = 16_384;
+/// How long a client may take to accept our last words.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Drives one session from accept to close.
+pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr, mut place: Place) {
+    let mut session = Session::new(Arc::clone(&edge.voice), edge.patience, clock::instant());
+    let local = client.local_addr().unwrap_or(peer);
+    // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
+    let _ = client.set_nodelay(true);
+    match edge.backend.connect(peer, local).await {
+        Ok(server) => {
+            let client_addr = ClientAddr::new(peer.ip());
+            if let Err(error) = relay(&edge, &mut session, &client, server, client_addr, &mut place).await {
+                tracing::debug!(client = %client_addr, %error, "a connection broke");
+            }
+        }
+        Err(_) => session.handle_server_closed(),
+    }
+    let last_words = session.outgoing(Side::Client);
+    // A client that does not take them has been told enough.
+    let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
+    drop(place);
+    refusal::farewell(client).await;
+}
+
+/// Relays until the session is over; an error is the client's socket breaking.
+async fn relay(
+    edge: &Edge,
+    session: &mut Session,
+    client: &TcpStream,
+    mut server: TcpStream,
+    client_addr: ClientAddr,
+    place: &mut Place,
+) -> io::Result<()> {
+    let mut said_all = false;
+    while !session.is_over() {
+        flush(session, client, Side::Client)?;
+        if flush(session, &server, Side::Server).is_err() {
+            session.handle_server_closed();
+            break;
+        }
+        if session.has_said_all() && !said_all {
+            said_all = true;
+            if server.shutdown().await.is_err() {
+                session.handle_server_closed();
+                break;
+            }
+        }
+        let deadline = session.poll_timeout().since(clock::instant());
+        tokio::select! {
+            ready = ready(client, session, Side::Client) => {
+                if ready?.is_readable() {
+                    read_client(session, client)?;
+                }
+            }
+            ready = ready(&server, session, Side::Server) => match ready {
+                Ok(ready) if ready.is_readable() => read_server(session, &server),
+                Ok(_) => {}
+                Err(_) => session.handle_server_closed(),
+            },
+            reply = &mut place.sanction => match reply {
+                Ok(reply) => session.handle_sanction(&reply),
+                // The ips task has gone, and with it the reason to go on.
+                Err(_) => session.handle_server_closed(),
+            },
+            () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
+        }
+        report(edge, session, client_addr);
+    }
+    Ok(())
+}
+
+/// Waits until a socket can be read, if its bytes are wanted, or written, if something is left for it.
+async fn ready(stream: &TcpStream, session: &Session, side: Side) -> io::Result<Ready> {
+    let interest = match (session.wants(side), !session.outgoing(side).is_empty()) {
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        (true, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (false, false) => return std::future::pending().await,
+    };
+    stream.ready(interest).await
+}
+
+/// Writes as much as the socket takes now.
+fn flush(session: &mut Session, stream: &TcpStream, side: Side) -> io::Result<()> {
+    while !session.outgoing(side).is_empty() {
+        match stream.try_write(session.outgoing(side)) {
+            Ok(count) => session.handle_sent(side, count, clock::instant()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn read_client(session: &mut Session, client: &TcpStream) -> io::Result<()> {
+    let mut buffer = [0; READ_SIZE];
+    match client.try_read(&mut buffer) {
+        Ok(0) => session.handle_client_closed(clock::instant()),
+        Ok(count) => session.handle_client(buffer.get(..count).unwrap_or_default(), clock::instant()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn read_server(session: &mut Session, server: &TcpStream) {
+    let mut buffer = [0; READ_SIZE];
+    match server.try_read(&mut buffer) {
+        Ok(0) => session.handle_server_closed(),
+        Ok(count) => session.handle_server(buffer.get(..count).unwrap_or_default(), clock::instant()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(_) => session.handle_server_closed(),
+    }
+}
+
+/// Hands the session's facts on.
+fn report(edge: &Edge, session: &mut Session, client: ClientAddr) {
+    while let Some(event) = session.poll_event() {
+        match event {
+            Event::Offence(offence) => edge.inbox.report(client, offence),
+            Event::MessageAccepted => {
+                edge.messages.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::ServerFault(fault) => edge.backend.complain(fault),
+        }
+    }
+}

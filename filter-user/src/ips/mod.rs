@@ -1,0 +1,164 @@
+//! The task that owns the engine, the session books and the way into the kernel.
+//!
+//! Everybody else holds an [`Inbox`] and sends messages. One task reads them in order, so an offence that was
+//! reported before a departure is judged before the next arrival, and a block is in the kernel before anybody is
+//! told of it.
+
+mod enforcer;
+mod journal;
+mod sessions;
+mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use filter_core::admin::{BlockView, Removed, SessionsView};
+use filter_core::client::ClientAddr;
+use filter_core::decision::Never;
+use filter_core::engine::Refusal;
+use filter_core::offence::Offence;
+use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot};
+
+pub use enforcer::Enforcer;
+pub use sessions::{Place, Sanction};
+pub use task::{Ips, Replies};
+
+/// Offences that may wait to be judged; more are dropped and counted, never anything else.
+const BACKLOG_LIMIT: usize = 65_536;
+
+/// Whether a client may come in.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may; its place is given back when this is dropped.
+    Admitted(Place),
+    /// It may not; this is what it hears.
+    Refused {
+        /// One line with its CR LF.
+        reply: Arc<str>,
+        /// Whether a place that is being given back at this moment would change the answer.
+        may_clear: bool,
+    },
+}
+
+/// What an administrator can ask of the engine.
+#[derive(Debug)]
+pub enum Request {
+    /// Block a network.
+    Block {
+        /// Who.
+        network: IpNet,
+        /// For how long; none: the policy's block time.
+        span: Option<Duration>,
+        /// Why.
+        comment: String,
+        /// Who asks.
+        author: String,
+        /// Even if it is very wide.
+        force: bool,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<BlockView, Refusal>>,
+    },
+    /// Remove a block.
+    Unblock(IpNet, oneshot::Sender<Result<Removed, Refusal>>),
+    /// List the blocks.
+    Blocks(oneshot::Sender<Vec<BlockView>>),
+    /// Exempt a network.
+    Never {
+        /// Who.
+        network: IpNet,
+        /// For how long; none: for good.
+        span: Option<Duration>,
+        /// Why.
+        comment: String,
+        /// Who asks.
+        author: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Never, Refusal>>,
+    },
+    /// Remove an exemption.
+    ForgetNever(IpNet, oneshot::Sender<Result<Removed, Refusal>>),
+    /// List the exemptions.
+    Nevers(oneshot::Sender<Vec<Never>>),
+    /// Count everything.
+    Count(oneshot::Sender<Counts>),
+}
+
+/// What is counted in the task.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    /// Sessions now and since the start.
+    pub sessions: SessionsView,
+    /// Entries of the block list.
+    pub blocks: u64,
+    /// Entries of the never-block list.
+    pub never: u64,
+    /// Scopes with a score above zero.
+    pub watched: u64,
+    /// Offences since the start.
+    pub offences: u64,
+    /// Changes that the kernel did not take.
+    pub kernel_failures: u64,
+}
+
+#[derive(Debug)]
+enum Message {
+    Arrival(ClientAddr, oneshot::Sender<Admission>),
+    Departure(sessions::SessionId),
+    Offence(ClientAddr, Offence),
+    Request(Request),
+    /// End every session with a reply, admit no more, and say when it is done.
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to the task; cheap to clone.
+///
+/// Unbounded, because a departure must never be lost; what fills it is bounded elsewhere: arrivals wait for their
+/// answer, departures follow admissions, requests come from few connections, and offences have [`BACKLOG_LIMIT`].
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    messages: mpsc::UnboundedSender<Message>,
+    backlog: Arc<AtomicUsize>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Inbox {
+    /// Asks whether a client may come in; none: the agent is stopping.
+    pub async fn admit(&self, client: ClientAddr) -> Option<Admission> {
+        let (answer, wait) = oneshot::channel();
+        self.messages.send(Message::Arrival(client, answer)).ok()?;
+        wait.await.ok()
+    }
+
+    /// Reports an offence; never waits.
+    pub fn report(&self, client: ClientAddr, offence: Offence) {
+        if self.backlog.fetch_add(1, Ordering::Relaxed) >= BACKLOG_LIMIT {
+            self.backlog.fetch_sub(1, Ordering::Relaxed);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        } else {
+            // Fails only when the agent is stopping, and then nobody counts any more.
+            let _ = self.messages.send(Message::Offence(client, offence));
+        }
+    }
+
+    /// Asks on behalf of an administrator; none: the agent is stopping.
+    pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (answer, wait) = oneshot::channel();
+        self.messages.send(Message::Request(request(answer))).ok()?;
+        wait.await.ok()
+    }
+
+    /// Ends all sessions and admits no more.
+    pub async fn close(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.messages.send(Message::Close(done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Offences that were dropped because too many were waiting.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,235 @@
+//! The loop: one message in, its effects out, until the agent stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use filter_core::admin::{Gauge, SessionsView};
+use filter_core::client::ClientAddr;
+use filter_core::engine::{Effect, Engine};
+use filter_core::limits::{Limits, Overflow};
+use filter_core::offence::{Kind, Offence};
+use filter_core::smtp::voice::Voice;
+use filter_core::time::Instant;
+use tokio::sync::mpsc;
+
+use super::enforcer::Enforcer;
+use super::sessions::Sessions;
+use super::{Admission, Counts, Inbox, Message, Request, journal};
+use crate::clock;
+use crate::store::Store;
+
+/// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// The replies that end or refuse sessions, shared by all who hear them.
+#[derive(Debug, Clone)]
+pub struct Replies {
+    too_many_from_address: Arc<str>,
+    too_many: Arc<str>,
+    blocked: Arc<str>,
+    shutting_down: Arc<str>,
+}
+
+impl From<&Voice> for Replies {
+    fn from(voice: &Voice) -> Self {
+        Self {
+            too_many_from_address: voice.too_many_from_address.as_str().into(),
+            too_many: voice.too_many.as_str().into(),
+            blocked: voice.blocked.as_str().into(),
+            shutting_down: voice.shutting_down.as_str().into(),
+        }
+    }
+}
+
+/// The owner of the engine, the books and the kernel's lists.
+#[derive(Debug)]
+pub struct Ips {
+    engine: Engine,
+    enforcer: Enforcer,
+    store: Store,
+    sessions: Sessions,
+    replies: Replies,
+    messages: mpsc::UnboundedReceiver<Message>,
+    backlog: Arc<AtomicUsize>,
+    overflowed: u64,
+    refused: u64,
+    offences: u64,
+    closing: bool,
+}
+
+impl Ips {
+    /// The task, and the way to it. The engine's waiting effects are carried out at once.
+    pub fn new(
+        engine: Engine,
+        enforcer: Enforcer,
+        store: Store,
+        limits: Limits,
+        replies: Replies,
+    ) -> (Self, Inbox) {
+        let (sender, messages) = mpsc::unbounded_channel();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let sessions = Sessions::new(limits, sender.downgrade());
+        let inbox =
+            Inbox { messages: sender, backlog: Arc::clone(&backlog), lost: Arc::new(AtomicU64::new(0)) };
+        let mut ips = Self {
+            engine,
+            enforcer,
+            store,
+            sessions,
+            replies,
+            messages,
+            backlog,
+            overflowed: 0,
+            refused: 0,
+            offences: 0,
+            closing: false,
+        };
+        ips.carry_out();
+        (ips, inbox)
+    }
+
+    /// Runs until the last [`Inbox`] has gone; gives the kernel filter back.
+    pub async fn run(mut self) -> Enforcer {
+        loop {
+            let sleep = self.next_timeout();
+            tokio::select! {
+                message = self.messages.recv() => match message {
+                    Some(message) => self.handle(message),
+                    None => return self.enforcer,
+                },
+                () = tokio::time::sleep(sleep) => self.engine.handle_timeout(clock::now()),
+            }
+            self.carry_out();
+        }
+    }
+
+    fn next_timeout(&self) -> Duration {
+        let until = |at: Instant| at.since(clock::instant()).saturating_add(Duration::from_millis(1));
+        self.engine.poll_timeout().map_or(LONGEST_SLEEP, until).min(LONGEST_SLEEP)
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Arrival(client, answer) => {
+                if let Some(admission) = self.admit(client) {
+                    // If the listener has gone, the place in it comes back by itself.
+                    let _ = answer.send(admission);
+                }
+            }
+            Message::Departure(id) => self.sessions.release(id),
+            Message::Offence(client, offence) => {
+                self.backlog.fetch_sub(1, Ordering::Relaxed);
+                self.offend(client, offence);
+            }
+            Message::Request(request) => self.answer(request),
+            Message::Close(done) => {
+                self.closing = true;
+                self.sessions.end(&self.replies.shutting_down, |_| true);
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Block check, then the session limits; the first that fails answers.
+    fn admit(&mut self, client: ClientAddr) -> Option<Admission> {
+        let refused =
+            |reply: &Arc<str>, may_clear| Admission::Refused { reply: Arc::clone(reply), may_clear };
+        if self.closing {
+            return Some(refused(&self.replies.shutting_down, false));
+        }
+        if self.engine.refusal(client, clock::instant()).is_some() {
+            self.refused += 1;
+            return Some(refused(&self.replies.blocked, false));
+        }
+        let overflow = match self.sessions.admit(client) {
+            Ok(place) => return place.map(Admission::Admitted),
+            Err(overflow) => overflow,
+        };
+        self.overflowed += 1;
+        self.offend(client, Offence::new(Kind::SessionOverflow, overflow.name().as_bytes()));
+        if self.engine.policy().observe {
+            return self.sessions.admit_beyond(client).map(Admission::Admitted);
+        }
+        Some(match overflow {
+            Overflow::PerAddress => refused(&self.replies.too_many_from_address, true),
+            Overflow::Total | Overflow::Incoming => refused(&self.replies.too_many, true),
+        })
+    }
+
+    fn offend(&mut self, client: ClientAddr, offence: Offence) {
+        self.offences += 1;
+        self.engine.handle_offence(client, offence, clock::now());
+    }
+
+    /// Carries out what the engine wants, in its order.
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Kernel(change) => self.enforcer.apply(&change),
+                Effect::EndSessions(network) => {
+                    let now = clock::instant();
+                    let engine = &self.engine;
+                    let whose = |client: ClientAddr| {
+                        network.contains(&client.ip()) && engine.refusal(client, now).is_some()
+                    };
+                    self.sessions.end(&self.replies.blocked, whose);
+                }
+                Effect::Store(record) => self.store.put(record),
+                Effect::Report(report) => journal::write(&report),
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        let now = clock::now();
+        // An administrator who has stopped waiting still gets what was asked for; only the answer is lost.
+        match request {
+            Request::Block { network, span, comment, author, force, answer } => {
+                let result = self.engine.block(network, span, comment, author, force, now);
+                self.carry_out();
+                let _ = answer.send(result);
+            }
+            Request::Unblock(network, answer) => {
+                let result = self.engine.unblock(network, now);
+                self.carry_out();
+                let _ = answer.send(result);
+            }
+            Request::Never { network, span, comment, author, answer } => {
+                let result = self.engine.never(network, span, comment, author, now);
+                self.carry_out();
+                let _ = answer.send(result);
+            }
+            Request::ForgetNever(network, answer) => {
+                let result = self.engine.forget_never(network, now);
+                self.carry_out();
+                let _ = answer.send(result);
+            }
+            Request::Blocks(answer) => drop(answer.send(self.engine.blocks().collect())),
+            Request::Nevers(answer) => drop(answer.send(self.engine.nevers().cloned().collect())),
+            Request::Count(answer) => drop(answer.send(self.count())),
+        }
+    }
+
+    fn count(&self) -> Counts {
+        let (taken, limits) = (self.sessions.taken(), self.sessions.limits());
+        let gauge = |used: u32, limit: u32| Gauge { used: used.into(), limit: limit.into() };
+        let (blocks, never, watched) = self.engine.sizes();
+        Counts {
+            sessions: SessionsView {
+                total: gauge(taken.total(), limits.maximum_sessions),
+                incoming: gauge(taken.public + taken.reserved, limits.maximum_incoming_sessions),
+                reserved: gauge(taken.reserved, limits.sessions_to_reserve),
+                local: taken.local.into(),
+                admitted: self.sessions.admitted(),
+                overflowed: self.overflowed,
+                refused: self.refused,
+            },
+            blocks: blocks as u64,
+            never: never as u64,
+            watched: watched as u64,
+            offences: self.offences,
+            kernel_failures: self.enforcer.failures(),
+        }
+    }
+}

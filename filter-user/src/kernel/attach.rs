@@ -1,0 +1,138 @@
+//! The filter on interfaces: attached by a link that is pinned, so that it stays when the agent goes.
+//!
+//! A link that is pinned already gets the new program in place of the old one in one step, and no packet passes in
+//! between. A program of somebody else is named and left alone.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, XdpMode};
+use nix::errno::Errno;
+
+use super::error::deepest_io_error;
+use super::filter::xdp;
+use super::interface::{Mode, interfaces};
+use super::{Filter, KernelError};
+use crate::config::Attach;
+
+/// The beginning of the names of pinned links; the interface follows.
+pub(super) const LINK: &str = "link-";
+
+/// Where the filter is attached, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The interface.
+    pub interface: String,
+    /// How.
+    pub mode: Mode,
+}
+
+impl Filter {
+    /// Attaches the filter to an interface, or replaces the program of a link that is pinned for it.
+    pub async fn attach(&mut self, interface: &str, how: Attach) -> Result<Attachment, KernelError> {
+        let known = interfaces().await?;
+        if !known.iter().any(|link| link.name == interface) {
+            let existing = known.into_iter().map(|link| link.name).collect();
+            return Err(KernelError::NoInterface { name: interface.to_owned(), existing });
+        }
+        let path = self.pin_directory.join(format!("{LINK}{interface}"));
+        if !self.replace(&path)? {
+            self.attach_anew(interface, how, &path).await?;
+        }
+        let mode = super::attached(interface).await?.unwrap_or(Mode::Generic);
+        Ok(Attachment { interface: interface.to_owned(), mode })
+    }
+
+    /// Puts the program behind a pinned link; false if there is none that still holds on to an interface.
+    fn replace(&mut self, path: &Path) -> Result<bool, KernelError> {
+        if !path.exists() {
+            return Ok(false);
+        }
+        let link = PinnedLink::from_pin(path).map_err(|error| KernelError::Other(error.to_string()))?;
+        let link =
+            XdpLink::try_from(FdLink::from(link)).map_err(|error| KernelError::Other(error.to_string()))?;
+        match xdp(&mut self.program)?.attach_to_link(link) {
+            Ok(_) => Ok(true),
+            // The interface has gone and come back under the same name; the link still belongs to the old one.
+            Err(error) if errno(&error) == Some(Errno::ENOLINK) => {
+                fs::remove_file(path).map_err(|error| KernelError::Other(error.to_string()))?;
+                Ok(false)
+            }
+            Err(error) => Err(KernelError::program(&error, &self.pin_directory)),
+        }
+    }
+
+    async fn attach_anew(&mut self, interface: &str, how: Attach, path: &Path) -> Result<(), KernelError> {
+        let modes: &[(XdpMode, &'static str)] = match how {
+            Attach::Auto => &[(XdpMode::Driver, "native"), (XdpMode::Skb, "generic")],
+            Attach::Native => &[(XdpMode::Driver, "native")],
+            Attach::Generic => &[(XdpMode::Skb, "generic")],
+        };
+        let mut failure = None;
+        for (mode, name) in modes {
+            match xdp(&mut self.program)?.attach(interface, *mode) {
+                Ok(id) => {
+                    let link = xdp(&mut self.program)?.take_link(id);
+                    let link = link.map_err(|error| KernelError::program(&error, &self.pin_directory))?;
+                    let link = FdLink::try_from(link).map_err(|_| KernelError::Unsupported)?;
+                    link.pin(path).map_err(|error| KernelError::pinning(&error, &self.pin_directory))?;
+                    return Ok(());
+                }
+                Err(error) if matches!(errno(&error), Some(Errno::EBUSY | Errno::EEXIST)) => {
+                    let known = interfaces().await?;
+                    let program =
+                        known.into_iter().find(|link| link.name == interface).and_then(|link| link.xdp?.1);
+                    return Err(KernelError::Foreign { interface: interface.to_owned(), program });
+                }
+                Err(error) if errno(&error) == Some(Errno::EPERM) => return Err(KernelError::Permission),
+                Err(error) => {
+                    let source =
+                        errno(&error).map_or_else(|| io::Error::other(error.to_string()), Into::into);
+                    tracing::debug!(interface, mode = name, %source, "this mode is not to be had");
+                    failure =
+                        Some(KernelError::Attach { interface: interface.to_owned(), mode: name, source });
+                }
+            }
+        }
+        Err(failure.unwrap_or(KernelError::Unsupported))
+    }
+}
+
+fn errno(error: &ProgramError) -> Option<Errno> {
+    deepest_io_error(error).and_then(io::Error::raw_os_error).map(Errno::from_raw)
+}
+
+/// Takes the filter off every interface and removes all pins; says which interfaces it was on.
+pub fn unload(directory: &Path) -> Result<Vec<String>, KernelError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => KernelError::NotLoaded(directory.to_path_buf()),
+        io::ErrorKind::PermissionDenied => KernelError::Permission,
+        _ => KernelError::PinDirectory { path: directory.to_path_buf(), source },
+    };
+    if !super::maps::is_on_bpffs(directory) {
+        return Err(KernelError::NotLoaded(directory.to_path_buf()));
+    }
+    let mut pins = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        pins.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    let is_ours = |name: &str| name.starts_with(LINK) || super::maps::NAMES.contains(&name);
+    if let Some((stranger, _)) = pins.iter().find(|(name, _)| !is_ours(name)) {
+        let message =
+            format!("{} holds `{stranger}`, which is not ours; nothing was removed", directory.display());
+        return Err(KernelError::Other(message));
+    }
+    // Links first: a filter without maps must not see a packet.
+    pins.sort_by_key(|(name, _)| !name.starts_with(LINK));
+    let mut interfaces = Vec::new();
+    for (name, path) in pins {
+        fs::remove_file(path).map_err(failed)?;
+        interfaces.extend(name.strip_prefix(LINK).map(ToOwned::to_owned));
+    }
+    fs::remove_dir(directory).map_err(failed)?;
+    Ok(interfaces)
+}

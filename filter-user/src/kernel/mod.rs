@@ -1,0 +1,20 @@
+//! The kernel filter from user space: loading, attaching, pinning, writing and reading.
+//!
+//! The only module that names aya. [`filter`] loads the program and is the one writer of the maps, [`attach`] is about
+//! interfaces, [`view`] reads pinned maps for the command line, [`interface`] asks netlink. Everything that lasts is
+//! pinned: the filter outlives whoever loaded it, until [`unload`].
+
+mod attach;
+mod error;
+mod filter;
+mod interface;
+mod maps;
+mod view;
+
+pub use attach::{Attachment, unload};
+pub use error::KernelError;
+pub use filter::{Filter, Settings};
+pub use interface::{Mode, Surroundings, attached, surroundings};
+pub use view::{
+    BlockedView, CounterView, DumpView, ExemptView, LinkView, MapView, MapsView, VerdictView, View,
+};

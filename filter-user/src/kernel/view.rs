@@ -1,0 +1,302 @@
+//! The pinned maps as an administrator reads them, with or without an agent.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{MapData, MapError};
+use filter_common::abi::{BlockEntry, NeverEntry, mode};
+use filter_common::judge::judge;
+use filter_common::packet::{Flow, Payload};
+use filter_common::reason::{Reason, Verdict};
+use filter_core::decision::Origin;
+use filter_core::time::{Instant, Timestamp};
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::KernelError;
+use super::attach::LINK;
+use super::interface::{Mode, interfaces};
+use super::maps::{self, Maps, entries, memory, source};
+use crate::clock;
+
+/// One map.
+#[derive(Debug, Clone, Serialize)]
+pub struct MapView {
+    /// Its name, which is also that of its pin.
+    pub name: &'static str,
+    /// How it looks things up.
+    pub kind: &'static str,
+    /// Entries at most.
+    pub capacity: u32,
+    /// Entries now.
+    pub entries: u64,
+    /// What the kernel accounts for it, in bytes; of tries it counts only keys and values.
+    pub memory: Option<u64>,
+}
+
+/// One interface that the filter is pinned to.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkView {
+    /// Its name.
+    pub interface: String,
+    /// How XDP is attached there; none: the interface has gone.
+    pub mode: Option<Mode>,
+    /// The number of the program there, as `bpftool prog` lists it.
+    pub program: Option<u32>,
+}
+
+/// Packets of one reason, over all CPUs.
+#[derive(Debug, Clone, Serialize)]
+pub struct CounterView {
+    /// The reason.
+    pub reason: &'static str,
+    /// Whether such packets are dropped.
+    pub dropped: bool,
+    /// Packets since the filter was loaded.
+    pub packets: u64,
+    /// Bytes of those packets.
+    pub bytes: u64,
+}
+
+/// Everything at one glance.
+#[derive(Debug, Clone, Serialize)]
+pub struct MapsView {
+    /// Where the pins are.
+    pub pin_directory: PathBuf,
+    /// `enforce` or `observe`.
+    pub mode: &'static str,
+    /// Interfaces.
+    pub links: Vec<LinkView>,
+    /// Maps.
+    pub maps: Vec<MapView>,
+    /// Totals.
+    pub counters: Vec<CounterView>,
+}
+
+/// One block as the kernel holds it.
+#[derive(Debug, Clone, Serialize)]
+pub struct BlockedView {
+    /// Who.
+    pub network: IpNet,
+    /// Where it comes from; none: a number that this version does not know.
+    pub origin: Option<Origin>,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Seconds until then; 0: it has ended.
+    pub remaining_seconds: u64,
+    /// Packets dropped.
+    pub packets: u64,
+    /// Bytes of those packets.
+    pub bytes: u64,
+    /// When the last of them came.
+    pub last_drop: Option<Timestamp>,
+}
+
+/// One exemption as the kernel holds it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExemptView {
+    /// Who.
+    pub network: IpNet,
+    /// When it ends; none: never.
+    pub until: Option<Timestamp>,
+    /// Made by Gatepost itself.
+    pub built_in: bool,
+}
+
+/// Both lists.
+#[derive(Debug, Clone, Serialize)]
+pub struct DumpView {
+    /// Blocks.
+    pub blocks: Vec<BlockedView>,
+    /// Exemptions.
+    pub never: Vec<ExemptView>,
+}
+
+/// What the kernel would do with a new connection from an address to a protected port.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerdictView {
+    /// Who.
+    pub address: IpAddr,
+    /// `pass` or `drop`.
+    pub verdict: &'static str,
+    /// Why.
+    pub reason: &'static str,
+    /// Every block that covers the address, ended ones included, the longest prefix first.
+    pub blocks: Vec<BlockedView>,
+    /// Every exemption that covers the address.
+    pub never: Vec<ExemptView>,
+}
+
+/// Pinned maps, open for reading.
+#[derive(Debug)]
+pub struct View {
+    directory: PathBuf,
+    maps: Maps,
+}
+
+impl View {
+    /// Opens the pins in a directory.
+    pub fn open(directory: &Path) -> Result<Self, KernelError> {
+        Ok(Self { directory: directory.to_path_buf(), maps: Maps::open(directory)? })
+    }
+
+    /// Maps, interfaces and totals.
+    pub async fn list(&self) -> Result<MapsView, KernelError> {
+        let maps = &self.maps;
+        let describe = |name, kind, entries| describe(&self.directory, name, kind, entries);
+        Ok(MapsView {
+            pin_directory: self.directory.clone(),
+            mode: if maps.settings()?.mode == mode::ENFORCE { "enforce" } else { "observe" },
+            links: self.links().await?,
+            maps: vec![
+                describe(maps::BLOCK_HOSTS_V4, "hash", count(maps.block_hosts_v4.keys()))?,
+                describe(maps::BLOCK_SCOPES_V6, "hash", count(maps.block_scopes_v6.keys()))?,
+                describe(maps::BLOCK_PREFIXES_V4, "trie", count(maps.block_prefixes_v4.keys()))?,
+                describe(maps::BLOCK_PREFIXES_V6, "trie", count(maps.block_prefixes_v6.keys()))?,
+                describe(maps::NEVER_V4, "trie", count(maps.never_v4.keys()))?,
+                describe(maps::NEVER_V6, "trie", count(maps.never_v6.keys()))?,
+            ],
+            counters: self.counters()?,
+        })
+    }
+
+    /// What the kernel would do with an address, and why.
+    pub fn get(&self, address: IpAddr) -> Result<VerdictView, KernelError> {
+        let address = address.to_canonical();
+        let payload = Payload::Tcp { port: self.any_protected_port(), opens: true };
+        let judgement = judge(&Flow { source: source(address), payload }, &self.maps);
+        let covers = |network: &IpNet| network.contains(&address);
+        let DumpView { mut blocks, mut never } = self.dump()?;
+        blocks.retain(|block| covers(&block.network));
+        never.retain(|exempt| covers(&exempt.network));
+        blocks.sort_by_key(|block| std::cmp::Reverse(block.network.prefix_len()));
+        let verdict = match judgement.reason.verdict() {
+            Verdict::Pass => "pass",
+            Verdict::Drop => "drop",
+        };
+        Ok(VerdictView { address, verdict, reason: judgement.reason.name(), blocks, never })
+    }
+
+    /// Both lists.
+    pub fn dump(&self) -> Result<DumpView, KernelError> {
+        let now = clock::now();
+        let blocks = blocks(&self.maps)?.into_iter().map(|(network, entry)| {
+            let until = Instant::from_nanos(entry.until);
+            BlockedView {
+                network,
+                origin: u8::try_from(entry.origin).ok().and_then(Origin::from_number),
+                until: now.wall_of(until),
+                remaining_seconds: until.since(now.instant).as_secs(),
+                packets: entry.packets,
+                bytes: entry.bytes,
+                last_drop: (entry.last_drop != 0)
+                    .then(|| now.wall_before(Instant::from_nanos(entry.last_drop))),
+            }
+        });
+        let never = nevers(&self.maps)?.into_iter().map(|(network, entry)| {
+            let until = Instant::from_nanos(entry.until);
+            let until = (until != Instant::FAR_FUTURE).then(|| now.wall_of(until));
+            ExemptView { network, until, built_in: entry.built_in != 0 }
+        });
+        Ok(DumpView { blocks: blocks.collect(), never: never.collect() })
+    }
+
+    fn counters(&self) -> Result<Vec<CounterView>, KernelError> {
+        let read = |reason: Reason| {
+            let values = self.maps.counters.get(&reason.index(), 0);
+            let values = values.map_err(|error| KernelError::map(maps::COUNTERS, error))?;
+            let (packets, bytes) = values
+                .iter()
+                .fold((0, 0), |(packets, bytes), counter| (packets + counter.packets, bytes + counter.bytes));
+            Ok(CounterView {
+                reason: reason.name(),
+                dropped: reason.verdict() == Verdict::Drop,
+                packets,
+                bytes,
+            })
+        };
+        Reason::ALL.into_iter().map(read).collect()
+    }
+
+    async fn links(&self) -> Result<Vec<LinkView>, KernelError> {
+        let known = interfaces().await?;
+        let pins = std::fs::read_dir(&self.directory)
+            .map_err(|source| KernelError::PinDirectory { path: self.directory.clone(), source })?;
+        let names =
+            pins.flatten().filter_map(|pin| Some(pin.file_name().to_str()?.strip_prefix(LINK)?.to_owned()));
+        let mut links: Vec<_> = names
+            .map(|interface| {
+                let xdp = known.iter().find(|link| link.name == interface).and_then(|link| link.xdp);
+                LinkView { interface, mode: xdp.map(|(mode, _)| mode), program: xdp.and_then(|(_, id)| id) }
+            })
+            .collect();
+        links.sort_by(|a, b| a.interface.cmp(&b.interface));
+        Ok(links)
+    }
+
+    fn any_protected_port(&self) -> u16 {
+        let words = (0_u16..).zip(self.maps.protected_ports.iter().flatten());
+        let mut set = words.filter(|(_, ports)| *ports != 0);
+        set.next().map_or(25, |(word, ports)| word * 64 + u16::try_from(ports.trailing_zeros()).unwrap_or(0))
+    }
+}
+
+/// Every block that the kernel holds.
+pub(super) fn blocks(maps: &Maps) -> Result<Vec<(IpNet, BlockEntry)>, KernelError> {
+    let mut all = Vec::new();
+    for (key, entry) in entries(maps.block_hosts_v4.iter(), maps::BLOCK_HOSTS_V4)? {
+        all.push((network(IpAddr::from(key), 32), entry));
+    }
+    for (key, entry) in entries(maps.block_scopes_v6.iter(), maps::BLOCK_SCOPES_V6)? {
+        let address = (u128::from(u64::from_be_bytes(key)) << 64).to_be_bytes();
+        all.push((network(IpAddr::from(address), 64), entry));
+    }
+    for (key, entry) in entries(maps.block_prefixes_v4.iter(), maps::BLOCK_PREFIXES_V4)? {
+        all.push((network(v4(key.data()), key.prefix_len()), entry));
+    }
+    for (key, entry) in entries(maps.block_prefixes_v6.iter(), maps::BLOCK_PREFIXES_V6)? {
+        all.push((network(IpAddr::from(key.data()), key.prefix_len()), entry));
+    }
+    all.sort_by_key(|(network, _)| *network);
+    Ok(all)
+}
+
+/// Every exemption that the kernel holds.
+pub(super) fn nevers(maps: &Maps) -> Result<Vec<(IpNet, NeverEntry)>, KernelError> {
+    let mut all = Vec::new();
+    for (key, entry) in entries(maps.never_v4.iter(), maps::NEVER_V4)? {
+        all.push((network(v4(key.data()), key.prefix_len()), entry));
+    }
+    for (key, entry) in entries(maps.never_v6.iter(), maps::NEVER_V6)? {
+        all.push((network(IpAddr::from(key.data()), key.prefix_len()), entry));
+    }
+    all.sort_by_key(|(network, _)| *network);
+    Ok(all)
+}
+
+fn v4(data: [u8; 8]) -> IpAddr {
+    let [a, b, c, d, ..] = data;
+    IpAddr::from([a, b, c, d])
+}
+
+/// A length from the kernel is never longer than its family's; if it were, the address alone is meant.
+fn network(address: IpAddr, length: u32) -> IpNet {
+    let length = u8::try_from(length).unwrap_or(u8::MAX);
+    IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address))
+}
+
+fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
+    keys.filter(Result::is_ok).count() as u64
+}
+
+fn describe(
+    directory: &Path,
+    name: &'static str,
+    kind: &'static str,
+    entries: u64,
+) -> Result<MapView, KernelError> {
+    let fault = |error| KernelError::map(name, error);
+    let data = MapData::from_pin(directory.join(name)).map_err(fault)?;
+    let capacity = data.info().map_err(fault)?.max_entries();
+    Ok(MapView { name, kind, capacity, entries, memory: memory(data.fd()) })
+}
