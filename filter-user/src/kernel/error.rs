@@ -54,7 +54,7 @@ pub enum KernelError {
     },
     /// The verifier refused the program.
     #[error(
-        "the kernel refused the filter program ({0}); please report this with the kernel's version and the output of RUST_LOG=debug"
+        "the kernel refused the filter program ({0}); please report this with the kernel's version and the output of RUST_LOG=trace"
     )]
     Verifier(io::Error),
     /// No such interface.
@@ -112,7 +112,7 @@ impl KernelError {
 
     /// What loading or pinning failed with.
     pub(super) fn loading(error: &EbpfError, directory: &Path) -> Self {
-        tracing::debug!(?error, "loading failed");
+        tracing::trace!(?error, "loading failed");
         if let EbpfError::ProgramError(ProgramError::LoadError { io_error, .. }) = error {
             return Self::refused(io_error);
         }
@@ -122,7 +122,7 @@ impl KernelError {
 
     /// What the kernel answered to the program.
     pub(super) fn program(error: &ProgramError, directory: &Path) -> Self {
-        tracing::debug!(?error, "the program failed");
+        tracing::trace!(?error, "the program failed");
         if let ProgramError::LoadError { io_error, .. } = error {
             return Self::refused(io_error);
         }
