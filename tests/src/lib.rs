@@ -1,1 +1,40 @@
-//! placeholder
+//! The lab: a small world of network name spaces in which the real agent, a real Postfix and real clients meet.
+//!
+//! [`world`] makes and removes it, [`sweep`] removes what a crash left behind, [`postfix`] and [`agent`] are what runs
+//! in it, [`client`] is who misbehaves. Traffic never leaves the name spaces that a world made.
+
+pub mod world;
+
+pub mod namespace;
+pub mod process;
+pub mod sweep;
+
+pub mod agent;
+pub mod client;
+pub mod postfix;
+
+use std::fs;
+
+use anyhow::Result;
+
+use postfix::Postfix;
+use world::World;
+
+/// Runs one test in a world of its own with a Postfix in it; what was logged is shown if it fails.
+///
+/// # Panics
+/// When the test fails, so that the test runner sees it.
+pub fn in_world(test: impl FnOnce(&World, &Postfix) -> Result<()>) {
+    let outcome = World::new().and_then(|world| {
+        let postfix = Postfix::start(&world)?;
+        let outcome = test(&world, &postfix);
+        if outcome.is_err() {
+            let agent = fs::read_to_string(world.scratch().join("gatepost.log")).unwrap_or_default();
+            eprintln!("--- Postfix\n{}--- agent\n{agent}---", postfix.log());
+        }
+        outcome
+    });
+    if let Err(error) = outcome {
+        panic!("{error:?}");
+    }
+}

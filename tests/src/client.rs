@@ -1,0 +1,141 @@
+//! A small SMTP client with an address of its own choice.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use socket2::{Domain, Socket, Type};
+
+use crate::world::{GATEWAY_V4, GATEWAY_V6, World};
+
+/// How long a client waits for a reply.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long it waits for a connection; the kernel sends a second SYN after one second.
+const SYN_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// What became of an attempt to connect.
+#[derive(Debug)]
+pub enum Attempt {
+    /// Somebody accepted.
+    Connected(Client),
+    /// Nobody answered at all: the packets were dropped.
+    Silence,
+    /// The machine answered that nobody listens.
+    Refused,
+}
+
+/// A connection to the gateway.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+/// A reply: its code, and all its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The three digits.
+    pub code: u16,
+    /// The lines, joined by LF.
+    pub text: String,
+}
+
+impl Client {
+    /// Tries to connect to port 25 of the gateway from one of the internet's addresses.
+    pub fn attempt(world: &World, from: &str) -> Result<Attempt> {
+        let from: IpAddr = from.parse()?;
+        let gateway: IpAddr = if from.is_ipv4() { GATEWAY_V4 } else { GATEWAY_V6 }.parse()?;
+        world.internet.enter(|| connect(from, SocketAddr::new(gateway, 25)))
+    }
+
+    /// Connects, or fails.
+    pub fn connect(world: &World, from: &str) -> Result<Self> {
+        match Self::attempt(world, from)? {
+            Attempt::Connected(client) => Ok(client),
+            other => bail!("{from} cannot connect: {other:?}"),
+        }
+    }
+
+    /// Connects, reads the greeting and says EHLO.
+    pub fn greeted(world: &World, from: &str) -> Result<Self> {
+        let mut client = Self::connect(world, from)?;
+        client.expect(220)?;
+        client.ask("EHLO client.example", 250)?;
+        Ok(client)
+    }
+
+    /// Reads one reply.
+    pub fn read(&mut self) -> Result<Reply> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            let count = self.reader.read_line(&mut line).context("no reply")?;
+            ensure!(count > 0, "the connection was closed instead of a reply");
+            let line = line.trim_end().to_owned();
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            lines.push(line);
+            if last {
+                break;
+            }
+        }
+        let code = lines.first().and_then(|line| line.get(..3)).and_then(|code| code.parse().ok());
+        Ok(Reply { code: code.with_context(|| format!("no reply: {lines:?}"))?, text: lines.join("\n") })
+    }
+
+    /// Reads one reply of this code.
+    pub fn expect(&mut self, code: u16) -> Result<Reply> {
+        let reply = self.read()?;
+        ensure!(reply.code == code, "expected {code}, heard {reply:?}");
+        Ok(reply)
+    }
+
+    /// Sends bytes.
+    pub fn send(&mut self, bytes: &str) -> Result<()> {
+        Ok(self.reader.get_mut().write_all(bytes.as_bytes())?)
+    }
+
+    /// Sends a command and reads a reply of this code.
+    pub fn ask(&mut self, command: &str, code: u16) -> Result<Reply> {
+        self.send(&format!("{command}\r\n"))?;
+        self.expect(code).with_context(|| format!("after {command}"))
+    }
+
+    /// Sends a message in a transaction of its own.
+    pub fn deliver(&mut self, recipient: &str, subject: &str) -> Result<()> {
+        self.ask("MAIL FROM:<sender@client.example>", 250)?;
+        self.ask(&format!("RCPT TO:<{recipient}>"), 250)?;
+        self.ask("DATA", 354)?;
+        self.ask(&format!("Subject: {subject}\r\n\r\nHello.\r\n."), 250)?;
+        Ok(())
+    }
+
+    /// Says goodbye.
+    pub fn quit(mut self) -> Result<()> {
+        self.ask("QUIT", 221).map(drop)
+    }
+
+    /// Whether the other side has closed, having said no more.
+    pub fn is_closed(&mut self) -> Result<bool> {
+        match self.reader.fill_buf() {
+            Ok(bytes) => Ok(bytes.is_empty()),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn connect(from: IpAddr, to: SocketAddr) -> Result<Attempt> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    match socket.connect_timeout(&to.into(), SYN_PATIENCE) {
+        Ok(()) => {
+            let stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            Ok(Attempt::Connected(Client { reader: BufReader::new(stream) }))
+        }
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Attempt::Silence),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Attempt::Refused),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,60 @@
+//! Session limits, as the help page words them.
+
+use anyhow::ensure;
+use filter_tests::agent::{Agent, ask};
+use filter_tests::client::Client;
+use filter_tests::in_world;
+
+const LIMITS: &str = "[sessions]\nmaximum_sessions_per_address = 3\nmaximum_incoming_sessions = 6\n\
+                      sessions_to_reserve = 2\nreserve_sessions_for = \"203.0.113.60\"\n";
+
+#[test]
+fn one_session_too_many_from_one_address_hears_421_and_a_freed_slot_is_usable_at_once() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, LIMITS)?;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(Client::greeted(world, "203.0.113.30")?);
+        }
+        let said = "421 4.3.2 mx.example.test Too many connections from your IP address - try later";
+        for _ in 0..3 {
+            let mut fourth = Client::connect(world, "203.0.113.30")?;
+            let reply = fourth.read()?;
+            ensure!(reply.text == said, "heard {reply:?}");
+            ensure!(fourth.is_closed()?, "it was not closed");
+        }
+        for round in 0..10 {
+            if let Some(client) = held.pop() {
+                // However a session ends, its place is free: by QUIT, or by the client just going.
+                if round % 2 == 0 { client.quit()? } else { drop(client) }
+            }
+            held.push(Client::greeted(world, "203.0.113.30")?);
+        }
+        ensure!(ask(world, &["status"])?["sessions"]["total"]["used"] == 3, "the books drift");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_reserve_is_kept_for_whom_it_is() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, LIMITS)?;
+        let mut held = Vec::new();
+        for host in [31, 31, 32, 32] {
+            held.push(Client::greeted(world, &format!("203.0.113.{host}"))?);
+        }
+        let mut stranger = Client::connect(world, "203.0.113.33")?;
+        let reply = stranger.read()?;
+        ensure!(
+            reply.text == "421 4.3.2 mx.example.test Too many connections - try later",
+            "heard {reply:?}"
+        );
+        for _ in 0..2 {
+            held.push(Client::greeted(world, "203.0.113.60")?);
+        }
+        let status = ask(world, &["status"])?;
+        ensure!(status["sessions"]["reserved"]["used"] == 2, "{status}");
+        ensure!(status["sessions"]["incoming"]["used"] == 6, "{status}");
+        Ok(())
+    });
+}

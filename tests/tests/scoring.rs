@@ -1,0 +1,141 @@
+//! The help page's own arithmetic, played by a real client against a real Postfix, with the drop in the real kernel.
+
+use anyhow::{Result, ensure};
+use filter_tests::agent::{Agent, ask, verdict};
+use filter_tests::client::{Attempt, Client};
+use filter_tests::{in_world, process::wait_until, world::World};
+use std::time::Duration;
+
+/// The client tries to relay, to log in and to write to nobody, so many times each; its session stays open.
+fn misbehave(world: &World, from: &str, relay: usize, login: usize, nobody: usize) -> Result<Client> {
+    let mut client = Client::greeted(world, from)?;
+    client.ask("MAIL FROM:<sender@client.example>", 250)?;
+    for _ in 0..relay {
+        client.ask("RCPT TO:<someone@elsewhere.test>", 554)?;
+    }
+    for recipient in 0..nobody {
+        client.ask(&format!("RCPT TO:<nobody{recipient}@example.test>"), 550)?;
+    }
+    client.ask("RSET", 250)?;
+    for attempt in 0..login {
+        // "\0alice@example.test\0wrong", once plainly and once in two steps.
+        if attempt % 2 == 0 {
+            client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdAB3cm9uZw==", 535)?;
+        } else {
+            client.ask("AUTH LOGIN", 334)?;
+            client.ask("YWxpY2VAZXhhbXBsZS50ZXN0", 334)?;
+            client.ask("d3Jvbmc=", 535)?;
+        }
+    }
+    Ok(client)
+}
+
+fn blocks(world: &World) -> Result<usize> {
+    Ok(ask(world, &["block", "list"])?.as_array().map_or(0, Vec::len))
+}
+
+#[test]
+fn the_pages_own_example_is_dropped_in_the_kernel_and_others_are_served() {
+    in_world(|world, postfix| {
+        let _agent = Agent::start(world, "")?;
+        let mut client = misbehave(world, "203.0.113.10", 2, 0, 12)?;
+        // 800 so far; the fourth wrong login reaches 1000, and the fifth has nobody left to hear it.
+        for _ in 0..3 {
+            client.ask("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdAB3cm9uZw==", 535)?;
+        }
+        client.send("AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdAB3cm9uZw==\r\n")?;
+        let mut last = client.read()?;
+        if last.code == 535 {
+            last = client.read()?;
+        }
+        let said = "421 4.7.0 mx.example.test Your connection has been blocked temporarily - Try again later";
+        ensure!(last.text == said, "heard {last:?}");
+        ensure!(client.is_closed()?, "the open session was not closed");
+
+        let (decision, before) = verdict(world, "203.0.113.10")?;
+        ensure!(decision == "drop", "the kernel would {decision}");
+        let attempt = Client::attempt(world, "203.0.113.10")?;
+        ensure!(matches!(attempt, Attempt::Silence), "the blocked client was answered: {attempt:?}");
+        let (_, after) = verdict(world, "203.0.113.10")?;
+        ensure!(after > before, "the drop counter stands at {after}");
+
+        let mut other = Client::greeted(world, "203.0.113.11")?;
+        other.deliver("alice@example.test", "while another is blocked")?;
+        other.quit()?;
+        wait_until("delivery", Duration::from_secs(10), || Ok(postfix.messages("alice")?.len() == 1))
+    });
+}
+
+#[test]
+fn a_score_of_1050_over_several_sessions_blocks_for_thirty_minutes() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "")?;
+        misbehave(world, "203.0.113.12", 2, 0, 0)?.quit()?;
+        misbehave(world, "203.0.113.12", 0, 5, 0)?.quit()?;
+        ensure!(blocks(world)? == 0, "450 must not block");
+        // Twelve at once: the block comes at the eleventh, the page's sum is 1050 at the twelfth.
+        let mut client = Client::greeted(world, "203.0.113.12")?;
+        let commands: Vec<_> =
+            (0..12).map(|nobody| format!("RCPT TO:<nobody{nobody}@example.test>\r\n")).collect();
+        client.send(&format!("MAIL FROM:<sender@client.example>\r\n{}", commands.concat()))?;
+        wait_until("the block", Duration::from_secs(5), || Ok(blocks(world)? == 1))?;
+        let list = ask(world, &["block", "list"])?;
+        ensure!(list[0]["network"] == "203.0.113.12/32" && list[0]["origin"] == "smtp", "{list}");
+        let span =
+            list[0]["until"].as_i64().zip(list[0]["since"].as_i64()).map(|(until, since)| until - since);
+        ensure!(span == Some(30 * 60 * 1000), "{list}");
+        Ok(())
+    });
+}
+
+#[test]
+fn one_recipient_fewer_than_the_threshold_does_not_block() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "")?;
+        let client = misbehave(world, "203.0.113.13", 2, 5, 10)?;
+        client.quit()?;
+        ensure!(blocks(world)? == 0, "950 must not block");
+        let mut again = Client::greeted(world, "203.0.113.13")?;
+        again.ask("NOOP", 250)?;
+        // The eleventh makes it exactly 1000.
+        again.ask("MAIL FROM:<sender@client.example>", 250)?;
+        again.send("RCPT TO:<nobody@example.test>\r\n")?;
+        wait_until("the block at exactly 1000", Duration::from_secs(5), || Ok(blocks(world)? == 1))
+    });
+}
+
+#[test]
+fn ipv6_clients_are_blocked_with_their_64() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "")?;
+        let mut client = Client::greeted(world, "2001:db8:a:1::1")?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        client.send(&"RCPT TO:<someone@elsewhere.test>\r\n".repeat(10))?;
+        wait_until("the block", Duration::from_secs(5), || Ok(blocks(world)? == 1))?;
+        let (decision, _) = verdict(world, "2001:db8:a:1:ffff::9")?;
+        ensure!(decision == "drop", "a neighbour in the /64 would {decision}");
+        ensure!(matches!(Client::attempt(world, "2001:db8:a:1::1")?, Attempt::Silence), "it was answered");
+        Client::greeted(world, "2001:db8:a:2::1")?.quit()
+    });
+}
+
+#[test]
+fn observe_mode_judges_and_lets_everybody_pass() {
+    in_world(|world, _| {
+        let agent = Agent::start(world, "")?;
+        agent.stop()?;
+        let path = filter_tests::agent::config_of(world);
+        let text = std::fs::read_to_string(&path)?;
+        std::fs::write(&path, format!("mode = \"observe\"\n{text}"))?;
+        let agent = Agent::start_again(world)?;
+        misbehave(world, "203.0.113.14", 10, 0, 0)?.quit()?;
+        ensure!(blocks(world)? == 1, "what would be blocked is listed");
+        ensure!(agent.log().contains("would be blocked"), "and logged");
+        Client::greeted(world, "203.0.113.14")?.quit()?;
+        let list = ask(world, &["maps", "list"])?;
+        let observed =
+            list["counters"].as_array().and_then(|all| all.iter().find(|one| one["reason"] == "observed"));
+        ensure!(observed.is_some_and(|one| one["packets"].as_u64() > Some(0)), "and counted: {list}");
+        Ok(())
+    });
+}

@@ -1,0 +1,60 @@
+//! Bringing a machine to where it can build, run and test Gatepost.
+//!
+//! Each part looks first, says in one line what it installs and why, and does nothing when it is there. What was
+//! found is remembered in a stamp, so that the next call takes milliseconds.
+
+mod kernel;
+mod linker;
+mod packages;
+mod stamp;
+mod toolchain;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::shell;
+
+/// What the caller is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Build the program.
+    Build,
+    /// Load the filter, too.
+    Run,
+    /// Run the end-to-end tests, too.
+    Test,
+}
+
+/// `cargo xtask setup`: all of it.
+pub(crate) fn everything() -> Result<()> {
+    for purpose in [Purpose::Build, Purpose::Run, Purpose::Test] {
+        ready(purpose)?;
+    }
+    println!("setup: this machine can build, run and test Gatepost");
+    Ok(())
+}
+
+/// Makes the machine ready for a purpose.
+pub(crate) fn ready(purpose: Purpose) -> Result<()> {
+    if purpose != Purpose::Build {
+        kernel::check()?;
+        // Not remembered by the stamp: a mount is gone after a restart of the machine.
+        kernel::mount_bpffs()?;
+    }
+    let stamp = stamp::Stamp::of(purpose);
+    if stamp.holds() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(logs()).context("cannot write to the target folder")?;
+    let choice = toolchain::choose()?;
+    if purpose == Purpose::Test {
+        packages::install(&packages::LAB, "the end-to-end tests")?;
+    }
+    stamp.write(&[&choice.witness, &linker::install(&choice)?])
+}
+
+/// Where the output of installers goes.
+fn logs() -> PathBuf {
+    shell::target().join("setup")
+}

@@ -1,0 +1,83 @@
+//! Packages of the distribution.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+
+use crate::shell::{as_root, finds, output, quietly};
+
+/// What compiles the kernel program: rustc 1.96 with LLVM 22 and a `core` for the kernel's target.
+pub(super) const TOOLCHAIN: [&str; 5] =
+    ["rustc-web", "cargo-web", "rust-web-src", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
+/// What bpf-linker is built with, beside LLVM.
+pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
+/// What the lab is made of.
+pub(super) const LAB: [&str; 6] =
+    ["iproute2", "postfix", "sasl2-bin", "libsasl2-modules", "swaks", "util-linux"];
+
+/// Whether packages come from apt.
+pub(super) fn has_apt() -> bool {
+    finds("apt-get") && finds("dpkg-query")
+}
+
+/// Whether apt knows a package.
+pub(super) fn is_known(package: &str) -> bool {
+    output("apt-cache", &["policy", package]).is_some_and(|text| {
+        text.lines().any(|line| {
+            line.trim().strip_prefix("Candidate:").is_some_and(|version| version.trim() != "(none)")
+        })
+    })
+}
+
+/// Brings apt's own lists up to date.
+pub(super) fn refresh() -> Result<()> {
+    println!("setup: reading the package lists (apt-get update)");
+    quietly(as_root("apt-get")?.arg("update"), &super::logs().join("apt-update.log"))
+}
+
+/// Installs what is missing of these packages.
+pub(super) fn install(packages: &[&str], why: &str) -> Result<()> {
+    if !has_apt() {
+        bail!(
+            "{why} needs {}; install what this distribution calls so, there is no apt here",
+            packages.join(", ")
+        );
+    }
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if missing.iter().any(|package| !is_known(package)) {
+        refresh()?;
+    }
+    println!("setup: installing {} for {why}", missing.join(", "));
+    let mut command = as_root("env")?;
+    // Postfix would otherwise ask what kind of site this is, and start a mail server that nobody asked for.
+    command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "install", "--yes"]);
+    command.arg("--no-install-recommends").args(&missing);
+    quietly(&mut command, &super::logs().join("apt-install.log"))
+}
+
+fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let format = "-f=${Package} ${db:Status-Status}\n";
+    // Fails if one is unknown, but still prints the others; so the status does not matter.
+    let query = std::process::Command::new("dpkg-query").arg("-W").arg(format).args(packages).output();
+    let text = query.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let installed = installed(&text);
+    packages.iter().copied().filter(|package| !installed.contains(package)).collect()
+}
+
+fn installed(text: &str) -> BTreeSet<&str> {
+    text.lines().filter_map(|line| line.strip_suffix(" installed")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wholly_installed_counts() {
+        let text = "postfix installed\nswaks config-files\n";
+        assert_eq!(installed(text).into_iter().collect::<Vec<_>>(), ["postfix"]);
+    }
+}
