@@ -99,8 +99,8 @@ pub const fn prefix_v4(address: HostV4) -> PrefixV4 {
 /// The /64 that an IPv6 address lies in.
 #[inline(always)]
 pub const fn scope_v6(address: [u8; 16]) -> ScopeV6 {
-    let [a, b, c, d, e, f, g, h, ..] = address;
-    [a, b, c, d, e, f, g, h]
+    // The upper half of the number is the network half of the address.
+    ((u128::from_be_bytes(address) >> 64) as u64).to_be_bytes()
 }
 
 /// The word of the port bitmap that holds a port, and its bit there.

@@ -39,7 +39,7 @@ pub enum Payload {
     },
     /// A later fragment: its ports were in another packet.
     LaterFragment,
-    /// IPv6 neighbour discovery (RFC 4861: ICMPv6 types 133 to 137).
+    /// IPv6 neighbour discovery (RFC 4861: `ICMPv6` types 133 to 137).
     NeighbourDiscovery,
     /// Anything else.
     Other,

@@ -133,17 +133,18 @@ fn write_config(world: &World, mail_server: &str, sections: &str) -> Result<()> 
     let (state, pins) = (world.scratch().join("state"), world.pins());
     let text = format!(
         "name = \"mx.example.test\"
-state_directory = {state:?}
-control_socket = {socket:?}
+state_directory = \"{state}\"
+control_socket = \"{state}/control.sock\"
 [kernel]
 interfaces = [\"{WAN}\"]
 attach = \"native\"
-pin_directory = {pins:?}
+pin_directory = \"{pins}\"
 [smtp]
 listen = [\"{GATEWAY_V4}:25\", \"[{GATEWAY_V6}]:25\"]
 mail_server = \"{mail_server}\"
 {sections}",
-        socket = state.join("control.sock"),
+        state = state.display(),
+        pins = pins.display(),
     );
     Ok(fs::write(config_of(world), text)?)
 }

@@ -37,11 +37,8 @@ fn first_try() -> Result<PathBuf> {
     let folder = target().join("first-try");
     fs::create_dir_all(&folder).context("cannot write to the target folder")?;
     let path = folder.join("gatepost.toml");
-    let places = format!(
-        "state_directory = {:?}\ncontrol_socket = {:?}\n",
-        folder.join("state"),
-        folder.join("control.sock")
-    );
+    let at = folder.display();
+    let places = format!("state_directory = \"{at}/state\"\ncontrol_socket = \"{at}/control.sock\"\n");
     let text = FIRST_TRY.replacen("[kernel]", &format!("{places}[kernel]"), 1);
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

@@ -112,7 +112,7 @@ impl Config {
     pub fn parse(text: &str, file: Option<PathBuf>) -> Result<Self, ConfigError> {
         let place = error::Place::new(file.as_deref(), text);
         let raw: raw::File = toml::from_str(text).map_err(|source| place.syntax(&source))?;
-        raw.validate(file.clone(), &place)
+        raw.validate(file, &place)
     }
 
     /// The ports that blocked sources cannot reach: the configured ones and those that we listen on.

@@ -92,6 +92,7 @@ enum ClientAddressWord {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "these are the help page's own names")]
 struct Sessions {
     maximum_sessions: Option<u32>,
     maximum_incoming_sessions: Option<u32>,
@@ -184,12 +185,12 @@ impl Smtp {
             }
             Some(list) => {
                 let read = |text| socket("listen", text, "[::]:25", place);
-                list.into_inner().into_iter().map(read).collect::<Result<_, _>>()?
+                list.get_ref().iter().map(read).collect::<Result<_, _>>()?
             }
         };
         let mail_server = match self.mail_server {
             None => SocketAddr::from(([127, 0, 0, 1], 25)),
-            Some(text) => socket("mail_server", text, "127.0.0.1:10025", place)?,
+            Some(text) => socket("mail_server", &text, "127.0.0.1:10025", place)?,
         };
         let patience = Patience::default();
         let second = Duration::from_secs(1);
@@ -330,7 +331,7 @@ fn is_name(text: &str) -> bool {
 
 fn socket(
     setting: &'static str,
-    text: Spanned<String>,
+    text: &Spanned<String>,
     example: &str,
     place: &Place<'_>,
 ) -> Result<SocketAddr, ConfigError> {

@@ -95,7 +95,7 @@ impl Backend {
                 );
             }
             Ok(_) if before == DOWN => {
-                tracing::info!(mail_server = %self.address, "the mail server answers again")
+                tracing::info!(mail_server = %self.address, "the mail server answers again");
             }
             Ok(_) | Err(_) => {}
         }

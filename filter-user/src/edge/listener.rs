@@ -80,10 +80,10 @@ async fn receive(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr) -> bool 
     let client = ClientAddr::new(peer.ip());
     match edge.inbox.admit(client).await {
         Some(Admission::Admitted(place)) => {
-            drop(tokio::spawn(driver::run(Arc::clone(edge), stream, peer, place)))
+            drop(tokio::spawn(driver::run(Arc::clone(edge), stream, peer, place)));
         }
         Some(Admission::Refused { reply, may_clear }) => {
-            refusal::refuse(edge, stream, peer, reply, may_clear)
+            refusal::refuse(edge, stream, peer, reply, may_clear);
         }
         None => return false,
     }

@@ -59,6 +59,8 @@ impl Filter {
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
+        #[cfg(debug_assertions)]
+        super::diagnostics::follow(&mut program);
         let mut maps = Maps::open(directory)?;
         write_settings(&mut maps, settings)?;
         Ok(Self { program, pin_directory: directory.to_path_buf(), maps, grace: settings.grace })

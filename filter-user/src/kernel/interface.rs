@@ -61,7 +61,7 @@ pub async fn surroundings() -> Result<Surroundings, KernelError> {
     let handle = connect()?;
     let mut own = Vec::new();
     let mut addresses = handle.address().get().execute();
-    while let Some(message) = addresses.try_next().await.map_err(netlink)? {
+    while let Some(message) = addresses.try_next().await.map_err(|error| netlink(&error))? {
         own.extend(message.attributes.iter().filter_map(|attribute| match attribute {
             AddressAttribute::Address(address) | AddressAttribute::Local(address) => Some(*address),
             _ => None,
@@ -75,7 +75,7 @@ pub async fn surroundings() -> Result<Surroundings, KernelError> {
     let mut index = None;
     for request in [v4, v6] {
         let mut routes = handle.route().get(request).execute();
-        while let Some(route) = routes.try_next().await.map_err(netlink)? {
+        while let Some(route) = routes.try_next().await.map_err(|error| netlink(&error))? {
             if let Some((router, through)) = default_route(&route) {
                 routers.extend(router);
                 index = index.or(Some(through));
@@ -94,7 +94,7 @@ pub(super) async fn interfaces() -> Result<Vec<Interface>, KernelError> {
     let handle = connect()?;
     let mut links = handle.link().get().execute();
     let mut interfaces = Vec::new();
-    while let Some(message) = links.try_next().await.map_err(netlink)? {
+    while let Some(message) = links.try_next().await.map_err(|error| netlink(&error))? {
         if let Some(name) = name(&message) {
             interfaces.push(Interface { name, xdp: xdp(&message) });
         }
@@ -157,15 +157,15 @@ fn xdp(message: &LinkMessage) -> Option<(Mode, Option<u32>)> {
 
 async fn name_of(handle: &Handle, index: u32) -> Result<Option<String>, KernelError> {
     let mut links = handle.link().get().match_index(index).execute();
-    Ok(links.try_next().await.map_err(netlink)?.as_ref().and_then(name))
+    Ok(links.try_next().await.map_err(|error| netlink(&error))?.as_ref().and_then(name))
 }
 
 fn connect() -> Result<Handle, KernelError> {
-    let (connection, handle, _) = new_connection().map_err(netlink)?;
+    let (connection, handle, _) = new_connection().map_err(|error| netlink(&error))?;
     tokio::spawn(connection);
     Ok(handle)
 }
 
-fn netlink(error: impl ToString) -> KernelError {
+fn netlink(error: &impl ToString) -> KernelError {
     KernelError::Netlink(error.to_string())
 }

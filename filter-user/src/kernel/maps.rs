@@ -24,7 +24,7 @@ const BPFFS: i64 = 0xcafe_4a11;
 /// Whether a path, or the nearest directory above it that exists, is on a BPF file system.
 pub(super) fn is_on_bpffs(path: &Path) -> bool {
     let existing = path.ancestors().find(|path| path.exists());
-    existing.is_some_and(|path| statfs(path).is_ok_and(|info| i64::from(info.filesystem_type().0) == BPFFS))
+    existing.is_some_and(|path| statfs(path).is_ok_and(|info| info.filesystem_type().0 == BPFFS))
 }
 
 /// All maps of the filter; the fields bear the names of the pins.

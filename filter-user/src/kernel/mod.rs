@@ -5,6 +5,8 @@
 //! pinned: the filter outlives whoever loaded it, until [`unload`].
 
 mod attach;
+#[cfg(debug_assertions)]
+mod diagnostics;
 mod error;
 mod filter;
 mod interface;

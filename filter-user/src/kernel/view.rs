@@ -286,7 +286,7 @@ fn network(address: IpAddr, length: u32) -> IpNet {
 }
 
 fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
-    keys.filter(Result::is_ok).count() as u64
+    keys.flatten().count() as u64
 }
 
 fn describe(
