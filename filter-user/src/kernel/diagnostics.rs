@@ -9,9 +9,11 @@ use tokio::io::unix::AsyncFd;
 
 /// Hands the program's log lines on for as long as the runtime lives.
 pub(super) fn follow(program: &mut Ebpf) {
-    let logger = EbpfLogger::init(program).map_err(|error| error.to_string());
-    let logger = logger.and_then(|logger| {
-        AsyncFd::with_interest(logger, Interest::READABLE).map_err(|error| error.to_string())
+    let logger = EbpfLogger::init(program).map_err(|error| error.to_string()).and_then(|logger| {
+        // SAFETY: the logger owns its ring buffer's descriptor and keeps it open and the same until it is dropped,
+        // which the `AsyncFd` that owns the logger does after deregistering it.
+        unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
+            .map_err(|error| error.to_string())
     });
     match logger {
         Ok(mut logger) => drop(tokio::spawn(async move {
