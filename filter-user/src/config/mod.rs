@@ -157,6 +157,30 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_file_shows_the_defaults() {
+        let shipped = include_str!("../../../contrib/gatepost.toml");
+        let uncommented: String = shipped
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let (defaults, shown) = (parse("").unwrap(), parse(&uncommented).unwrap());
+        assert!(parse(shipped).is_ok());
+        assert_eq!((shown.name.as_str(), &shown.kernel.interfaces[0][..]), ("mx.example.net", "eth0"));
+        assert_eq!(shown.limits.reserve_sessions_for.len(), 2);
+        let same = |config: Config| {
+            let limits = Limits { reserve_sessions_for: Vec::new(), ..config.limits };
+            let kernel = KernelConfig { interfaces: Vec::new(), ..config.kernel };
+            let places = (config.state_directory, config.control_socket);
+            format!(
+                "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?}",
+                config.smtp, config.policy, config.templates
+            )
+        };
+        assert_eq!(same(shown), same(defaults));
+    }
+
+    #[test]
     fn the_help_pages_names_are_taken() {
         let config = parse(
             "[ips]\nclient_error_monitor_period = \"90m\"\nclient_error_block_threshold = 600\n\
