@@ -1,6 +1,6 @@
 //! SMTP as the edge understands it, without a socket.
 //!
-//! [`line`] frames, [`command`] and [`reply`] read one unit each, [`ehlo`] narrows what is offered, [`body`] finds
+//! [`mod@line`] frames, [`command`] and [`reply`] read one unit each, [`ehlo`] narrows what is offered, [`body`] finds
 //! the end of a message, [`voice`] is what we say ourselves, [`event`] is what is reported, and [`session`] is the machine between the two sides.
 
 pub mod body;
