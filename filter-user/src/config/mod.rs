@@ -159,11 +159,9 @@ mod tests {
     #[test]
     fn the_shipped_file_shows_the_defaults() {
         let shipped = include_str!("../../../contrib/gatepost.toml");
-        let uncommented: String = shipped
-            .lines()
-            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let uncomment =
+            |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+        let uncommented = shipped.lines().map(uncomment).collect::<Vec<_>>().join("\n");
         let (defaults, shown) = (parse("").unwrap(), parse(&uncommented).unwrap());
         assert!(parse(shipped).is_ok());
         assert_eq!((shown.name.as_str(), &shown.kernel.interfaces[0][..]), ("mx.example.net", "eth0"));
