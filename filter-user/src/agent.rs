@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use filter_core::admin::{Gauge, InterfaceView, SessionsView, StatusView};
 use filter_core::client::host;
@@ -14,16 +15,19 @@ use filter_core::engine::{Engine, Held};
 use filter_core::smtp::voice::Voice;
 use filter_core::time::Now;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
 use crate::config::{ClientAddress, Config};
 use crate::control::{self, ControlError};
 use crate::edge::{Backend, Edge, EdgeError};
-use crate::ips::{Enforcer, Ips};
+use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Attachment, Filter, KernelError, Settings, Surroundings};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Stored};
+
+/// How long open sessions may take to hear that the agent stops.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +59,45 @@ impl AgentError {
     }
 }
 
+/// Everything that can be refused before the kernel filter is touched.
+struct Prepared {
+    listeners: Vec<TcpListener>,
+    control: UnixListener,
+    surroundings: Surroundings,
+    store: Store,
+    stored: Stored,
+}
+
 /// Runs until a signal asks to stop.
 pub async fn run(config: &Config, unload_on_exit: bool) -> Result<(), AgentError> {
+    let prepared = prepare(config).await?;
+    let outcome = serve(config, prepared).await;
+    // Fails only if somebody removed it, and then it need not be removed.
+    let _ = std::fs::remove_file(&config.control_socket);
+    if unload_on_exit && config.kernel.enabled {
+        match kernel::unload(&config.kernel.pin_directory) {
+            Ok(_) => tracing::info!("the kernel filter has been taken off"),
+            // It was never loaded, and `outcome` says why.
+            Err(KernelError::NotLoaded(_)) => {}
+            Err(error) => return outcome.and(Err(error.into())),
+        }
+    }
+    outcome
+}
+
+async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     raise_open_files();
     let listeners =
-        config.smtp.listen.iter().map(|address| Edge::bind(*address)).collect::<Result<Vec<_>, _>>()?;
-    let control_listener = control::bind(&config.control_socket).await?;
+        config.smtp.listen.iter().map(|address| Edge::bind(*address)).collect::<Result<_, _>>()?;
+    let control = control::bind(&config.control_socket).await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    let (filter, attachments) = load(config, &surroundings).await?;
+    Ok(Prepared { listeners, control, surroundings, store, stored })
+}
 
+async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
+    let Prepared { listeners, control, surroundings, store, stored } = prepared;
+    let (filter, attachments) = load(config, &surroundings).await?;
     let held = filter.as_ref().map_or_else(|| Ok(Held::default()), Filter::held)?;
     let mut engine = Engine::new(config.policy.clone());
     let now = clock::now();
@@ -81,7 +114,7 @@ pub async fn run(config: &Config, unload_on_exit: bool) -> Result<(), AgentError
         control::Agent { inbox: inbox.clone(), store: store.clone(), edge: Arc::clone(&edge), fixed };
     greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
-    let mut control = tokio::spawn(control::serve(control_listener, routes));
+    let mut control = tokio::spawn(control::serve(control, routes));
     let servers: Vec<_> =
         listeners.into_iter().map(|listener| tokio::spawn(Arc::clone(&edge).serve(listener))).collect();
 
@@ -95,15 +128,21 @@ pub async fn run(config: &Config, unload_on_exit: bool) -> Result<(), AgentError
         server.abort();
     }
     inbox.close().await;
+    farewell(&inbox).await;
     control.abort();
     store.flushed().await;
-    // Fails only if somebody removed it, and then it need not be removed.
-    let _ = std::fs::remove_file(&config.control_socket);
-    if unload_on_exit && config.kernel.enabled {
-        kernel::unload(&config.kernel.pin_directory)?;
-        tracing::info!("the kernel filter has been taken off");
-    }
     ended
+}
+
+/// Lets open sessions say their last words, for as long as that may take.
+async fn farewell(inbox: &Inbox) {
+    let all_gone = async {
+        while inbox.ask(Request::Count).await.is_some_and(|counts| counts.sessions.total.used > 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Whoever does not listen by then hears the connection break.
+    let _ = tokio::time::timeout(FAREWELL, all_gone).await;
 }
 
 /// Loads the kernel filter and attaches it, without an agent behind it.

@@ -100,7 +100,10 @@ fn the_filter_stays_when_the_agent_stops_and_unload_leaves_nothing_behind() {
     in_world(|world, _| {
         let agent = Agent::start(world, "")?;
         ask(world, &["block", "add", "203.0.113.55"])?;
+        let mut open = Client::greeted(world, "203.0.113.56")?;
         agent.stop()?;
+        let reply = open.expect(421)?;
+        ensure!(reply.text.starts_with("421 4.3.2 mx.example.test Service is restarting"), "{reply:?}");
         let view = ask(world, &["maps", "list"])?;
         ensure!(view["links"][0]["interface"] == "wan0" && view["links"][0]["mode"] == "native", "{view}");
         ensure!(
