@@ -54,8 +54,17 @@ pub enum AgentError {
 
 impl AgentError {
     /// Whether more permission would help.
-    pub const fn is_permission(&self) -> bool {
-        matches!(self, Self::Edge(EdgeError::Permission(_)) | Self::Kernel(KernelError::Permission))
+    pub fn is_permission(&self) -> bool {
+        let denied = |source: &std::io::Error| source.kind() == std::io::ErrorKind::PermissionDenied;
+        match self {
+            Self::Edge(error) => matches!(error, EdgeError::Permission(_)),
+            Self::Kernel(error) => error.is_permission(),
+            Self::Control(ControlError::Open { source, .. })
+            | Self::Store(StoreError::Directory { source, .. }) => denied(source),
+            Self::Control(ControlError::Taken(_)) | Self::Store(_) | Self::System(_) | Self::Ended(_) => {
+                false
+            }
+        }
     }
 }
 
@@ -153,6 +162,19 @@ pub async fn load(
     if !config.kernel.enabled {
         return Ok((None, Vec::new()));
     }
+    let was_there = config.kernel.pin_directory.exists();
+    let loaded = load_and_attach(config, surroundings).await;
+    if loaded.is_err() && !was_there {
+        // Half a filter is none; what was there before is somebody's at work, and stays.
+        let _ = kernel::unload(&config.kernel.pin_directory);
+    }
+    loaded.map(|(filter, attachments)| (Some(filter), attachments))
+}
+
+async fn load_and_attach(
+    config: &Config,
+    surroundings: &Surroundings,
+) -> Result<(Filter, Vec<Attachment>), KernelError> {
     let mut filter = Filter::load(&Settings {
         pin_directory: config.kernel.pin_directory.clone(),
         observe: config.policy.observe,
@@ -168,7 +190,7 @@ pub async fn load(
     for interface in &interfaces {
         attachments.push(filter.attach(interface, config.kernel.attach).await?);
     }
-    Ok((Some(filter), attachments))
+    Ok((filter, attachments))
 }
 
 /// The never-block entries that keep the gateway reachable, whatever anybody blocks.

@@ -74,8 +74,18 @@ impl<'world> Agent<'world> {
 
 /// Runs the command line in the gateway, on the world's settings.
 pub fn cli(world: &World, arguments: &[&str]) -> Result<Output> {
+    run(world, Command::new(binary()?), arguments)
+}
+
+/// Runs the command line without any capability, as in a container that was given none.
+pub fn cli_without_capabilities(world: &World, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(binary()?);
+    run(world, command, arguments)
+}
+
+fn run(world: &World, mut command: Command, arguments: &[&str]) -> Result<Output> {
     world.gateway.enter(|| {
-        let mut command = Command::new(binary()?);
         command.arg("--config").arg(config_of(world)).args(arguments).stdin(Stdio::null());
         Ok(command.output()?)
     })

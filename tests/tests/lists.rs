@@ -1,7 +1,7 @@
 //! The block list and the never-block list, changed while clients come and go.
 
 use anyhow::{Result, ensure};
-use filter_tests::agent::{Agent, ask, cli, verdict};
+use filter_tests::agent::{Agent, ask, cli, cli_without_capabilities, is_pinned, verdict};
 use filter_tests::client::{Attempt, Client};
 use filter_tests::in_world;
 use filter_tests::world::World;
@@ -83,6 +83,10 @@ fn mistakes_are_one_sentence_and_an_exit_code() {
         check(&["maps", "list"], 1, &["not loaded", "gatepost load"])?;
         check(&["unload"], 1, &["not loaded"])?;
         check(&["load", "--interface", "wan7"], 1, &["wan7", "wan0"])?;
+        let denied = cli_without_capabilities(world, &["load"])?;
+        let said = String::from_utf8(denied.stderr)?;
+        ensure!(denied.status.code() == Some(4) && said.contains("run as root"), "{said}");
+        ensure!(!is_pinned(world), "a load that failed leaves something");
         let path = world.scratch().join("broken.toml");
         std::fs::write(&path, "\n[smtp]\nlissten = []\n")?;
         let path = path.to_str().unwrap_or_default();

@@ -1,21 +1,49 @@
 //! `gatepost check-config`: what a file means, in the numbers that an administrator thinks in.
 
-use std::path::Path;
-
 use filter_core::offence::Kind;
+use filter_core::policy::Policy;
+use serde::Serialize;
 
-use super::Failure;
 use super::table::{self, Table, duration};
+use super::{Failure, Output};
 use crate::config::Config;
 
-pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
-    let config = Config::load(file)?;
-    let name = config
-        .file
-        .as_ref()
-        .map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
+/// A good configuration, in numbers.
+#[derive(Debug, Serialize)]
+struct Meaning {
+    /// None: the built-in defaults.
+    file: Option<String>,
+    block_threshold: u32,
+    monitor_period_seconds: u64,
+    block_time_seconds: u64,
+    events: Vec<Weight>,
+}
+
+/// One kind of event, and what it takes to be blocked for it alone.
+#[derive(Debug, Serialize)]
+struct Weight {
+    number: u16,
+    name: &'static str,
+    multiplier: u32,
+    /// None: it is only logged.
+    blocks_alone_after: Option<u32>,
+}
+
+/// The file has been read, so it is good.
+pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
     let policy = &config.policy;
-    table::line(&format!("{name}: good"))?;
+    let events: Vec<_> = Kind::ALL.into_iter().map(|kind| weigh(policy, kind)).collect();
+    let file = config.file.as_ref().map(|file| file.display().to_string());
+    if output.json {
+        return table::json(&Meaning {
+            file,
+            block_threshold: policy.block_threshold,
+            monitor_period_seconds: policy.monitor_period.as_secs(),
+            block_time_seconds: policy.block_time.as_secs(),
+            events,
+        });
+    }
+    table::line(&format!("{}: good", file.as_deref().unwrap_or("built-in defaults")))?;
     table::line(&format!(
         "a client is blocked for {} when its events of the last {} add up to {}:",
         duration(policy.block_time),
@@ -23,13 +51,16 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
         policy.block_threshold
     ))?;
     let mut table = Table::new(&["NO.", "EVENT", "MULTIPLIER", "BLOCKS ALONE AFTER"]);
-    for kind in Kind::ALL {
-        let multiplier = policy.multipliers.get(kind);
-        let alone = match multiplier {
-            0 => "never: it is only logged".to_owned(),
-            _ => policy.block_threshold.div_ceil(multiplier).to_string(),
-        };
-        table.row(&[kind.number().to_string(), kind.name().to_owned(), multiplier.to_string(), alone]);
+    for Weight { number, name, multiplier, blocks_alone_after } in events {
+        let alone = blocks_alone_after
+            .map_or_else(|| "never: it is only logged".to_owned(), |count| count.to_string());
+        table.row(&[number.to_string(), name.to_owned(), multiplier.to_string(), alone]);
     }
     Ok(table.print()?)
+}
+
+fn weigh(policy: &Policy, kind: Kind) -> Weight {
+    let multiplier = policy.multipliers.get(kind);
+    let blocks_alone_after = (multiplier > 0).then(|| policy.block_threshold.div_ceil(multiplier));
+    Weight { number: kind.number(), name: kind.name(), multiplier, blocks_alone_after }
 }

@@ -51,6 +51,8 @@ enum Verb {
     CheckConfig {
         /// The file [default: as for --config]
         file: Option<PathBuf>,
+        #[command(flatten)]
+        output: Output,
     },
     /// Show the state of the running agent
     Status(Output),
@@ -138,14 +140,15 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    if let Verb::CheckConfig { file } = cli.verb {
-        return check::check(file.or(cli.config).as_deref());
-    }
-    let config = Config::load(cli.config.as_deref())?;
+    let file = match &cli.verb {
+        Verb::CheckConfig { file: Some(file), .. } => Some(file),
+        _ => cli.config.as_ref(),
+    };
+    let config = Config::load(file.map(PathBuf::as_path))?;
     let client = Client::new(cli.socket.as_deref().unwrap_or(&config.control_socket));
     match cli.verb {
         Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
-        Verb::CheckConfig { .. } => Ok(()),
+        Verb::CheckConfig { output, .. } => check::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),

@@ -1,6 +1,7 @@
 //! The loaded filter: the one writer of its maps.
 
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,8 +49,15 @@ pub struct Filter {
 impl Filter {
     /// Loads the program over the pinned maps, making those that are not there, and writes the settings.
     pub fn load(settings: &Settings) -> Result<Self, KernelError> {
+        prepare(&settings.pin_directory)?;
+        Self::load_into(settings).inspect_err(|_| {
+            // Goes only if nothing was pinned; what is pinned may be another's filter at work.
+            let _ = std::fs::remove_dir(&settings.pin_directory);
+        })
+    }
+
+    fn load_into(settings: &Settings) -> Result<Self, KernelError> {
         let directory = settings.pin_directory.as_path();
-        prepare(directory)?;
         match Maps::open(directory) {
             Ok(_) | Err(KernelError::NotLoaded(_)) => {}
             Err(error) => return Err(error),
@@ -231,7 +239,9 @@ fn prepare(directory: &Path) -> Result<(), KernelError> {
     if !maps::is_on_bpffs(directory) {
         return Err(KernelError::NoBpffs(directory.to_path_buf()));
     }
-    std::fs::create_dir_all(directory).map_err(|source| match source.kind() {
+    // Not for others: a BPF file system is writable by all, and whoever may open a map may change it.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|source| match source.kind() {
         std::io::ErrorKind::PermissionDenied => KernelError::Permission,
         _ => KernelError::PinDirectory { path: directory.to_path_buf(), source },
     })
