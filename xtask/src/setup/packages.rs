@@ -47,14 +47,20 @@ pub(super) fn install(packages: &[&str], why: &str) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    if missing.iter().any(|package| !is_known(package)) {
-        refresh()?;
-    }
     println!("setup: installing {} for {why}", missing.join(", "));
+    if missing.iter().all(|package| is_known(package)) && apt_install(&missing).is_ok() {
+        return Ok(());
+    }
+    // Lists that are old name packages that the archive no longer has.
+    refresh()?;
+    apt_install(&missing)
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
     let mut command = as_root("env")?;
     // Postfix would otherwise ask what kind of site this is, and start a mail server that nobody asked for.
     command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "install", "--yes"]);
-    command.arg("--no-install-recommends").args(&missing);
+    command.arg("--no-install-recommends").args(packages);
     quietly(&mut command, &super::logs().join("apt-install.log"))
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::packages;
 use crate::shell::{finds, output, run};
@@ -36,19 +36,23 @@ pub(super) fn choose() -> Result<Choice> {
         );
     }
     if let Some(llvm) = llvm_of(LINKED) {
-        return Ok(debian(llvm));
+        return debian(llvm);
     }
     if packages::has_apt() && (packages::is_known(packages::TOOLCHAIN[0]) || refreshed()?) {
         packages::install(&packages::TOOLCHAIN, "the kernel program's compiler")?;
         println!("setup: linking that compiler into rustup as `{LINKED}`");
         run(Command::new("rustup").args(["toolchain", "link", LINKED, "/usr"]))?;
-        return Ok(debian(llvm_of(LINKED).unwrap_or(LLVM)));
+        return debian(llvm_of(LINKED).unwrap_or(LLVM));
     }
     nightly()
 }
 
-fn debian(llvm: u32) -> Choice {
-    Choice { llvm, witness: Path::new("/usr/bin/rustc").to_path_buf(), is_linked: true }
+fn debian(llvm: u32) -> Result<Choice> {
+    // By the way through the link, so that the stamp notices when either the link or the compiler goes.
+    let path = output("rustup", &["which", "--toolchain", LINKED, "rustc"]);
+    let path =
+        path.context("rustup does not find the compiler that was linked; look at `rustup toolchain list`")?;
+    Ok(Choice { llvm, witness: PathBuf::from(path.trim()), is_linked: true })
 }
 
 fn refreshed() -> Result<bool> {
