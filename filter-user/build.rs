@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain, build_ebpf};
@@ -12,7 +12,18 @@ const LINKED: &str = "gatepost-bpf";
 /// The LLVM of that compiler; bpf-linker must be of the same.
 const LLVM: &str = "/usr/lib/llvm-22/bin";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One sentence, whatever RUST_BACKTRACE says.
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<()> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../filter-ebpf");
     println!("cargo:rerun-if-changed={}", root.join("../filter-common/src").display());
     let toolchain = choose_toolchain()?;

@@ -5,14 +5,14 @@ use anyhow::{Context, Result};
 use filter_tests::agent::{Agent, binary, config_of};
 use filter_tests::postfix::{Postfix, RECIPIENTS};
 use filter_tests::world::{GATEWAY_V4, GATEWAY_V6, MAIL, World};
-use nix::sys::signal::{SigSet, Signal};
+use tokio::signal::unix::{SignalKind, signal};
 
-fn main() -> Result<()> {
-    // Blocked before any thread starts, so that all inherit it and only `wait` hears them.
-    let mut stop = SigSet::empty();
-    stop.add(Signal::SIGINT);
-    stop.add(Signal::SIGTERM);
-    stop.thread_block()?;
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    // Heard from the first moment on, because whatever has been made must be removed. A blocked signal would not do:
+    // every child would inherit the mask and be deaf to its own end.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
 
     println!("Making three network name spaces, a Postfix and a Gatepost …");
     let world = World::new()?;
@@ -40,7 +40,10 @@ Ctrl-C removes everything.",
         internet = enter(world.internet.name()),
         gateway = enter(world.gateway.name()),
     );
-    stop.wait()?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
     println!("\nRemoving everything …");
     agent.stop()
 }

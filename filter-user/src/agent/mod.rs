@@ -1,0 +1,137 @@
+//! Starting and stopping, in the order in which one part needs another.
+//!
+//! Sockets come first: a port in use must be known before the filter is attached. Then the disk and the kernel, which
+//! the engine brings to one state, and then the first client. Stopping goes the other way round, and leaves the filter
+//! where it is: it protects the gateway while no agent runs.
+
+mod error;
+mod filter;
+mod introduction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use filter_core::engine::{Engine, Held};
+use filter_core::smtp::voice::Voice;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clock;
+use crate::config::Config;
+use crate::control;
+use crate::edge::{Backend, Edge};
+use crate::ips::{Enforcer, Inbox, Ips, Request};
+use crate::kernel::{self, Filter, KernelError, Surroundings};
+use crate::store::{Store, Stored};
+
+pub use error::AgentError;
+pub use filter::load_alone;
+
+/// How long open sessions may take to hear that the agent stops.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Everything that can be refused before the kernel filter is touched.
+struct Prepared {
+    listeners: Vec<TcpListener>,
+    control: UnixListener,
+    surroundings: Surroundings,
+    store: Store,
+    stored: Stored,
+}
+
+/// Runs until a signal asks to stop.
+pub async fn run(config: &Config, unload_on_exit: bool) -> Result<(), AgentError> {
+    let prepared = prepare(config).await?;
+    let outcome = serve(config, prepared).await;
+    // Fails only if somebody removed it, and then it need not be removed.
+    let _ = std::fs::remove_file(&config.control_socket);
+    if unload_on_exit && config.kernel.enabled {
+        match kernel::unload(&config.kernel.pin_directory) {
+            Ok(_) => tracing::info!("the kernel filter has been taken off"),
+            // It was never loaded, and `outcome` says why.
+            Err(KernelError::NotLoaded(_)) => {}
+            Err(error) => return outcome.and(Err(error.into())),
+        }
+    }
+    outcome
+}
+
+async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
+    raise_open_files();
+    let listeners =
+        config.smtp.listen.iter().map(|address| Edge::bind(*address)).collect::<Result<_, _>>()?;
+    let control = control::bind(&config.control_socket).await?;
+    let surroundings = kernel::surroundings().await?;
+    let (store, stored) = Store::open(&config.state_directory)?;
+    Ok(Prepared { listeners, control, surroundings, store, stored })
+}
+
+async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
+    let Prepared { listeners, control, surroundings, store, stored } = prepared;
+    let (filter, attachments) = filter::load(config, &surroundings).await?;
+    let held = filter.as_ref().map_or_else(|| Ok(Held::default()), Filter::held)?;
+    let mut engine = Engine::new(config.policy.clone());
+    let now = clock::now();
+    engine.restore(stored, &held, filter::built_in(config, &surroundings, now), now);
+    let voice = Arc::new(Voice::new(&config.name, &config.templates));
+    let enforcer = Enforcer::new(filter);
+    let (ips, inbox) =
+        Ips::new(engine, enforcer, store.clone(), config.limits.clone(), voice.as_ref().into());
+    let backend = Backend::new(config.smtp.mail_server, config.smtp.client_address);
+    let edge = Arc::new(Edge::new(inbox.clone(), backend, voice, config.smtp.patience));
+
+    let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
+    let routes =
+        control::Agent { inbox: inbox.clone(), store: store.clone(), edge: Arc::clone(&edge), fixed };
+    introduction::greet(config, &listeners, &attachments);
+    let mut ips = tokio::spawn(ips.run());
+    let mut control = tokio::spawn(control::serve(control, routes));
+    let servers: Vec<_> =
+        listeners.into_iter().map(|listener| tokio::spawn(Arc::clone(&edge).serve(listener))).collect();
+
+    let ended = tokio::select! {
+        stop = stop_signal() => stop.map_err(AgentError::System),
+        _ = &mut ips => Err(AgentError::Ended("engine")),
+        _ = &mut control => Err(AgentError::Ended("control socket")),
+    };
+    tracing::info!("stopping");
+    for server in servers {
+        server.abort();
+    }
+    inbox.close().await;
+    farewell(&inbox).await;
+    control.abort();
+    store.flushed().await;
+    ended
+}
+
+/// Lets open sessions say their last words, for as long as that may take.
+async fn farewell(inbox: &Inbox) {
+    let all_gone = async {
+        while inbox.ask(Request::Count).await.is_some_and(|counts| counts.sessions.total.used > 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Whoever does not listen by then hears the connection break.
+    let _ = tokio::time::timeout(FAREWELL, all_gone).await;
+}
+
+/// Each session takes two descriptors, and the usual soft limit of 1024 is for programs that use `select`.
+fn raise_open_files() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
