@@ -1,13 +1,16 @@
 //! What the filter does while the agent is gone, and what the agent finds when it comes back.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use filter_tests::agent::{Agent, ask, cli, is_pinned, kernel_blocks};
+use filter_tests::agent::{Agent, ask, cli, config_of, is_pinned, kernel_blocks};
 use filter_tests::client::{Attempt, Client};
 use filter_tests::in_world;
 use filter_tests::process::wait_until;
 use filter_tests::world::World;
+use serde_json::Value;
 
 #[test]
 fn a_short_block_ends_by_itself_in_the_kernel_while_the_agent_is_dead() {
@@ -129,6 +132,30 @@ fn the_filter_can_be_loaded_and_unloaded_without_an_agent() {
         let never = view["never"].as_array().context("no list")?;
         ensure!(never.iter().any(|entry| entry["network"] == "203.0.113.1/32"), "{view}");
         ensure!(cli(world, &["unload"])?.status.success(), "unload failed");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_foreign_program_is_named_and_left_alone() {
+    in_world(|world, _| {
+        Agent::start(world, "")?.stop()?;
+        let program = |view: &Value| view["links"][0]["program"].clone();
+        let before = ask(world, &["maps", "list"])?;
+        let own = fs::read_to_string(config_of(world))?;
+        // Another instance with pins of its own: to it, the program that is there is somebody else's.
+        let pins = world.pins().display().to_string();
+        let other = format!("{pins}-other");
+        fs::write(config_of(world), own.replace(&pins, &other))?;
+        let refused = cli(world, &["load"])?;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        ensure!(refused.status.code() == Some(1), "{refused:?}");
+        ensure!(said.contains("wan0") && said.contains(&program(&before).to_string()), "{said}");
+        ensure!(said.lines().count() == 1, "one sentence, not {said}");
+        ensure!(!Path::new(&other).exists(), "a load that failed leaves pins");
+        fs::write(config_of(world), own)?;
+        let after = ask(world, &["maps", "list"])?;
+        ensure!(program(&before).is_u64() && program(&before) == program(&after), "{before} became {after}");
         Ok(())
     });
 }

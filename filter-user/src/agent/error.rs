@@ -1,0 +1,45 @@
+//! Why the agent does not run, in sentences that name the remedy.
+
+use crate::control::ControlError;
+use crate::edge::EdgeError;
+use crate::kernel::KernelError;
+use crate::store::StoreError;
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The SMTP edge.
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kernel filter.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Something that only a broken system refuses.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// A part of the agent ended by itself.
+    #[error("the {0} ended by itself; the filter stays attached, please report this with the log")]
+    Ended(&'static str),
+}
+
+impl AgentError {
+    /// Whether more permission would help.
+    pub fn is_permission(&self) -> bool {
+        let denied = |source: &std::io::Error| source.kind() == std::io::ErrorKind::PermissionDenied;
+        match self {
+            Self::Edge(error) => matches!(error, EdgeError::Permission(_)),
+            Self::Kernel(error) => error.is_permission(),
+            Self::Control(ControlError::Open { source, .. })
+            | Self::Store(StoreError::Directory { source, .. }) => denied(source),
+            Self::Control(ControlError::Taken(_)) | Self::Store(_) | Self::System(_) | Self::Ended(_) => {
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the agent says of itself: three lines for whoever started it, and the part of `status` that stays as it is.
+
+use std::net::SocketAddr;
+
+use filter_core::admin::{Gauge, InterfaceView, SessionsView, StatusView};
+use filter_core::time::Now;
+use tokio::net::TcpListener;
+
+use crate::config::{ClientAddress, Config};
+use crate::kernel::Attachment;
+
+/// What `status` says that does not change while the agent runs.
+pub(super) fn status(
+    config: &Config,
+    listeners: &[TcpListener],
+    attachments: &[Attachment],
+    now: Now,
+) -> StatusView {
+    let none = Gauge { used: 0, limit: 0 };
+    let interface = |attachment: &Attachment| InterfaceView {
+        name: attachment.interface.clone(),
+        mode: attachment.mode.name().to_owned(),
+    };
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: config.name.clone(),
+        mode: mode(config).to_owned(),
+        started: now.wall,
+        listen: addresses(listeners).iter().map(ToString::to_string).collect(),
+        mail_server: config.smtp.mail_server.to_string(),
+        mail_server_up: None,
+        interfaces: attachments.iter().map(interface).collect(),
+        pin_directory: config.kernel.pin_directory.display().to_string(),
+        kernel_failures: 0,
+        state_directory: config.state_directory.display().to_string(),
+        store_failures: 0,
+        sessions: SessionsView {
+            total: none,
+            incoming: none,
+            reserved: none,
+            local: 0,
+            admitted: 0,
+            overflowed: 0,
+            refused: 0,
+        },
+        blocks: 0,
+        never: 0,
+        watched: 0,
+        offences: 0,
+        offences_lost: 0,
+        messages: 0,
+    }
+}
+
+/// Three lines: what it does, what the kernel does, how to look at it.
+#[expect(clippy::print_stdout, reason = "a person at a terminal has just started it")]
+pub(super) fn greet(config: &Config, listeners: &[TcpListener], attachments: &[Attachment]) {
+    let listen: Vec<_> = addresses(listeners).iter().map(ToString::to_string).collect();
+    let how = match config.smtp.client_address {
+        ClientAddress::ProxyV2 => "PROXY protocol v2",
+        ClientAddress::None => "without the client's address",
+    };
+    println!("gatepost listens on {} and relays to {} ({how})", listen.join(", "), config.smtp.mail_server);
+    let places: Vec<_> =
+        attachments.iter().map(|place| format!("{} ({})", place.interface, place.mode.name())).collect();
+    let state = config.state_directory.display();
+    if places.is_empty() {
+        println!("no kernel filter: blocks are enforced at accept only; state is kept in {state}");
+    } else {
+        let verb = if config.policy.observe { "observes" } else { "drops blocked clients" };
+        println!("the kernel filter {verb} on {}; state is kept in {state}", places.join(", "));
+    }
+    println!(
+        "look at it with: {} status (or block list, maps list, --help); Ctrl-C stops it",
+        how_to_ask(config)
+    );
+    if config.smtp.client_address == ClientAddress::None {
+        tracing::warn!(
+            "the mail server sees every client as this gateway: make sure that it does not relay for it"
+        );
+    }
+}
+
+/// The command of this very program with this very configuration, since neither need be the default.
+fn how_to_ask(config: &Config) -> String {
+    let program =
+        std::env::current_exe().map_or_else(|_| "gatepost".to_owned(), |path| path.display().to_string());
+    match &config.file {
+        Some(file) => format!("{program} --config {}", file.display()),
+        None => program,
+    }
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+fn mode(config: &Config) -> &'static str {
+    if config.policy.observe { "observe" } else { "enforce" }
+}
