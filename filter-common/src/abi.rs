@@ -3,10 +3,11 @@
 //! Addresses are in network order, times are nanoseconds of the boot clock. No type has padding: padding is memory
 //! that nobody wrote, and the kernel compares keys byte by byte.
 
+use crate::gate;
 use crate::reason::Reason;
 
 /// Changes with every change of this file that old entries cannot be read with.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// A blocked host or prefix.
 #[repr(C)]
@@ -18,14 +19,16 @@ pub struct BlockEntry {
     pub grace_until: u64,
     /// Packets dropped. Written by the kernel without a lock: under load from several CPUs some are not counted here.
     pub packets: u64,
-    /// Bytes of those packets.
+    /// Bytes of those packets; of a jumbo frame in several buffers, the bytes of the first.
     pub bytes: u64,
     /// When the last of them came; 0: none did.
     pub last_drop: u64,
+    /// Connections that may still come through to hear why. Written by the kernel, like the counters.
+    pub courtesy: u32,
     /// Prefix length of this entry, for a lookup behind it.
-    pub prefix_len: u32,
+    pub prefix_len: u16,
     /// Where the block comes from, as user space numbers it.
-    pub origin: u32,
+    pub origin: u16,
 }
 
 /// A never-blocked network.
@@ -68,8 +71,60 @@ pub struct Settings {
     pub mode: u32,
     /// 1: drop everything of a blocked source, not only TCP to the protected ports.
     pub drop_all: u32,
-    /// Keeps the size a multiple of eight.
+    /// Classes of the block list's IPv6 gate that are in use, as bits; see [`gate::Key`].
+    pub block_classes: u32,
+    /// The same for the never-block list.
+    pub never_classes: u32,
+    /// Puts the seed on an eight-byte boundary.
     pub reserved: u32,
+    /// The secret of the IPv6 gates; drawn when the maps are made, and theirs as long as they live.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// What the block list's IPv6 gate is read by.
+    #[inline(always)]
+    pub const fn block_gate(&self) -> gate::Key {
+        gate::Key { seed: self.seed, classes: self.block_classes, words: gate::WORDS_V6 }
+    }
+
+    /// What the never-block list's IPv6 gate is read by.
+    #[inline(always)]
+    pub const fn never_gate(&self) -> gate::Key {
+        gate::Key { seed: self.seed, classes: self.never_classes, words: gate::NEVER_WORDS_V6 }
+    }
+}
+
+/// What one CPU knows of the present tick, so that neither the clock nor the ring buffer is asked for each packet.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// The kernel's count of ticks, when this was written.
+    pub jiffies: u64,
+    /// The boot clock at that moment, in nanoseconds.
+    pub boot: u64,
+    /// Drops that may still be reported during this tick.
+    pub reports_left: u64,
+}
+
+/// A drop as the ring buffer tells it: the first of an entry, and then ever fewer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DropReport {
+    /// When, in nanoseconds of the boot clock.
+    pub at: u64,
+    /// Packets that the entry has dropped so far, with this one.
+    pub packets: u64,
+    /// Who sent it; an IPv4 address stands in the first four bytes.
+    pub source: [u8; 16],
+    /// 4 or 6.
+    pub family: u16,
+    /// Prefix length of the entry that dropped it.
+    pub prefix_len: u16,
+    /// The port that it went to; 0 if that is not known.
+    pub port: u16,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u16,
 }
 
 /// One counter of one CPU.
@@ -83,11 +138,12 @@ pub struct Counter {
 }
 
 /// Counters per CPU.
-#[expect(clippy::cast_possible_truncation, reason = "there are eleven")]
+#[expect(clippy::cast_possible_truncation, reason = "there are twelve")]
 pub const COUNTERS: u32 = Reason::ALL.len() as u32;
 
 const _: () = assert!(size_of::<BlockEntry>() == 48 && size_of::<NeverEntry>() == 16);
-const _: () = assert!(size_of::<Settings>() == 16 && size_of::<Counter>() == 16);
+const _: () = assert!(size_of::<Settings>() == 32 && size_of::<Counter>() == 16);
+const _: () = assert!(size_of::<Tick>() == 24 && size_of::<DropReport>() == 40);
 
 /// The data of an IPv4 prefix key.
 #[inline(always)]
@@ -99,8 +155,7 @@ pub const fn prefix_v4(address: HostV4) -> PrefixV4 {
 /// The /64 that an IPv6 address lies in.
 #[inline(always)]
 pub const fn scope_v6(address: [u8; 16]) -> ScopeV6 {
-    // The upper half of the number is the network half of the address.
-    ((u128::from_be_bytes(address) >> 64) as u64).to_be_bytes()
+    gate::upper(address).to_be_bytes()
 }
 
 /// The word of the port bitmap that holds a port, and its bit there.
@@ -113,7 +168,7 @@ pub const fn port_bit(port: u16) -> (u32, u64) {
 mod user {
     use super::{BlockEntry, Counter, NeverEntry, Settings};
 
-    // SAFETY: all four are `repr(C)`, made of integers only, and the size assertions above show that they have no
+    // SAFETY: all are `repr(C)`, made of integers only, and the size assertions above show that they have no
     // padding, so every bit pattern is a value and every byte of a value is written.
     unsafe impl aya::Pod for BlockEntry {}
     // SAFETY: as above.

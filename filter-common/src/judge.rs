@@ -1,13 +1,12 @@
 //! What becomes of a packet.
 //!
-//! A block is looked for first, because nearly every packet has none: the host's own entry, then the prefixes around
-//! it. Only when a live one is found do never-block, ports and grace matter. An ended entry hides nothing: behind an
-//! ended prefix the next shorter one is looked for.
-//!
-//! The fast gate, two bits that say "no entry anywhere near this source", belongs in front of [`judge`]'s first lookup.
+//! The gate comes first and is all that an innocent packet meets. Behind it a block is looked for: the host's own
+//! entry, then the prefixes around it. Only when a live one is found do never-block, ports, grace and courtesy matter.
+//! An ended entry hides nothing: behind an ended prefix the next shorter one is looked for.
 
 use crate::abi::mode;
-use crate::limits::NESTED_PREFIXES;
+use crate::gate::Near;
+use crate::limits::{COURTESY, NESTED_PREFIXES};
 use crate::packet::{Flow, Payload, Source};
 use crate::reason::Reason;
 
@@ -38,6 +37,10 @@ pub trait Tables {
     /// How a table names an entry that it found.
     type Entry: Copy;
 
+    /// What the gate of the block list says about a source.
+    fn near_block(&self, source: Source) -> Near;
+    /// What the gate of the never-block list says about a source.
+    fn near_never(&self, source: Source) -> Near;
     /// One of [`mode`], and whether everything of a blocked source is dropped.
     fn settings(&self) -> (u32, bool);
     /// Nanoseconds of the boot clock; asked only when a block was found.
@@ -46,10 +49,14 @@ pub trait Tables {
     fn host(&self, source: Source) -> Option<Found<Self::Entry>>;
     /// The longest blocked prefix of at most this length around an address.
     fn prefix(&self, source: Source, longest: u32) -> Option<Found<Self::Entry>>;
+    /// Whether exactly this address (IPv4) or its /64 (IPv6) is never blocked, and until when.
+    fn never_host(&self, source: Source) -> Option<u64>;
     /// The longest never-blocked prefix of at most this length around an address.
     fn never(&self, source: Source, longest: u32) -> Option<Exempt>;
     /// Whether a port is protected.
     fn is_protected(&self, port: u16) -> bool;
+    /// Takes one courtesy of an entry, if it has any left, and lets the connection go on until the given time.
+    fn spend_courtesy(&self, entry: Self::Entry, until: u64) -> bool;
 }
 
 /// What becomes of a packet, why, and by which entry.
@@ -74,19 +81,20 @@ impl<E> Judgement<E> {
 #[inline(always)]
 pub fn judge<T: Tables>(flow: &Flow, tables: &T) -> Judgement<T::Entry> {
     let source = flow.source;
-    let host = tables.host(source);
-    let longest = longest(source);
-    let prefix = match host {
-        // A live host entry needs no second opinion; whether it is live is not known yet, so look it up lazily.
-        Some(_) => None,
-        None => match tables.prefix(source, longest) {
-            None => return Judgement::pass(Reason::Innocent, 0),
-            found => found,
-        },
-    };
+    let near = tables.near_block(source);
+    if near == Near::NOTHING {
+        return Judgement::pass(Reason::Innocent, 0);
+    }
+    let host = if near.hosts { tables.host(source) } else { None };
+    // Not asked for yet if there is a host entry: should that be live, it needs no second opinion.
+    let prefix = if near.prefixes && host.is_none() { tables.prefix(source, longest(source)) } else { None };
+    if host.is_none() && prefix.is_none() {
+        return Judgement::pass(Reason::Innocent, 0);
+    }
     let now = tables.now();
     let (found, reason) = match host {
         Some(found) if found.until > now => (found, Reason::DropHost),
+        Some(_) if !near.prefixes => return Judgement::pass(Reason::Expired, now),
         _ => match live_prefix(tables, source, prefix, now) {
             Some(found) => (found, Reason::DropPrefix),
             None => return Judgement::pass(Reason::Expired, now),
@@ -109,7 +117,14 @@ pub fn judge<T: Tables>(flow: &Flow, tables: &T) -> Judgement<T::Entry> {
         Payload::LaterFragment if now < found.grace_until => return Judgement::pass(Reason::Grace, now),
         Payload::Other | Payload::Tcp { .. } | Payload::LaterFragment => {}
     }
-    let reason = if mode == mode::ENFORCE { reason } else { Reason::Observed };
+    if mode != mode::ENFORCE {
+        return Judgement { reason: Reason::Observed, entry: Some(found.entry), now };
+    }
+    if matches!(flow.payload, Payload::Tcp { opens: true, .. })
+        && tables.spend_courtesy(found.entry, now.saturating_add(COURTESY))
+    {
+        return Judgement::pass(Reason::Courtesy, now);
+    }
     Judgement { reason, entry: Some(found.entry), now }
 }
 
@@ -151,6 +166,13 @@ fn live_prefix<T: Tables>(
 /// Whether a never-block entry that has not ended covers the source.
 #[inline(always)]
 fn is_exempt<T: Tables>(tables: &T, source: Source, now: u64) -> bool {
+    let near = tables.near_never(source);
+    if near.hosts && tables.never_host(source).is_some_and(|until| until > now) {
+        return true;
+    }
+    if !near.prefixes {
+        return false;
+    }
     let mut longest = longest(source);
     for _ in 0..NESTED_PREFIXES {
         match tables.never(source, longest) {

@@ -1,7 +1,7 @@
 //! What the kernel program and user space share.
 //!
-//! [`packet`] reads a frame into a [`packet::Flow`], [`judge`] decides what becomes of it, [`reason`] says why, and
-//! [`abi`] is the layout of the maps between the two worlds. The same source runs in the kernel, in the command line
+//! [`packet`] reads a frame into a [`packet::Flow`], [`gate`] says whether any list needs to be asked about it,
+//! [`judge`] decides what becomes of it, [`reason`] says why, and [`abi`] is the layout of the maps between the two worlds. The same source runs in the kernel, in the command line
 //! (`gatepost maps get`) and in the tests, so there is one opinion about a packet and not two.
 #![no_std]
 #![expect(
@@ -10,7 +10,10 @@
 )]
 
 pub mod abi;
+pub mod gate;
 pub mod judge;
 pub mod limits;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 pub mod packet;
 pub mod reason;

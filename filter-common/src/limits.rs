@@ -18,3 +18,11 @@ pub const BLOCK_PREFIXES: u32 = 1 << 16;
 pub const NEVER: u32 = 1 << 16;
 /// Words of the bitmap of protected ports: one bit for each of 65,536 ports.
 pub const PORT_WORDS: u32 = 1024;
+/// How long the packets of a connection that is let through as a courtesy pass, in nanoseconds: five seconds.
+pub const COURTESY: u64 = 5_000_000_000;
+/// Drops that one CPU reports during one tick of the kernel (1 to 10 ms); what is beyond is counted only.
+pub const REPORTS_PER_TICK: u64 = 4;
+/// From this many packets of one entry on, a drop is reported each time the number has doubled.
+pub const REPORT_AGAIN: u64 = 1024;
+/// Bytes of the ring buffer: some 5,000 reports. What does not fit is counted only.
+pub const REPORTS_BYTES: u32 = 1 << 18;

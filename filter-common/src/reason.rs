@@ -29,17 +29,19 @@ pub enum Reason {
     NeighbourDiscovery = 6,
     /// The source has just been blocked, and this packet belongs to a session that may end with a reply.
     Grace = 7,
+    /// The source is blocked, and this connection is let through to hear so.
+    Courtesy = 8,
     /// Would have been dropped; the filter only observes.
-    Observed = 8,
+    Observed = 9,
     /// The source's own entry.
-    DropHost = 9,
+    DropHost = 10,
     /// A prefix that covers the source.
-    DropPrefix = 10,
+    DropPrefix = 11,
 }
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotIp,
         Self::Unparsed,
         Self::Innocent,
@@ -48,6 +50,7 @@ impl Reason {
         Self::OtherPort,
         Self::NeighbourDiscovery,
         Self::Grace,
+        Self::Courtesy,
         Self::Observed,
         Self::DropHost,
         Self::DropPrefix,
@@ -70,6 +73,7 @@ impl Reason {
             Self::OtherPort => "other-port",
             Self::NeighbourDiscovery => "neighbour-discovery",
             Self::Grace => "grace",
+            Self::Courtesy => "courtesy",
             Self::Observed => "observed",
             Self::DropHost => "drop-host",
             Self::DropPrefix => "drop-prefix",
@@ -89,6 +93,7 @@ impl Reason {
             | Self::OtherPort
             | Self::NeighbourDiscovery
             | Self::Grace
+            | Self::Courtesy
             | Self::Observed => Verdict::Pass,
         }
     }

@@ -1,7 +1,8 @@
 //! The XDP program: a frame in, a verdict out.
 //!
 //! It has no opinions of its own. [`filter_common::packet`] reads the frame, [`filter_common::judge`] judges it over
-//! the maps; what is here is the way to the frame's bytes ([`cursor`]), the way into the maps ([`tables`]), and counting.
+//! the maps; what is here is the way to the frame's bytes ([`cursor`]), the way into the maps ([`tables`]), the time
+//! ([`clock`]), counting, and telling user space of drops ([`report`]).
 #![no_std]
 #![no_main]
 #![expect(
@@ -10,8 +11,10 @@
     reason = "the attribute `xdp` makes a public function without a comment"
 )]
 
+mod clock;
 mod cursor;
 mod maps;
+mod report;
 mod tables;
 
 use aya_ebpf::bindings::xdp_action;
@@ -27,19 +30,21 @@ use tables::Maps;
 #[xdp(frags)]
 pub fn gatepost(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
-    let (reason, dropped) = match parse(&frame) {
-        Parsed::NotIp => (Reason::NotIp, None),
-        Parsed::Unparsed => (Reason::Unparsed, None),
+    let length = frame.len();
+    let reason = match parse(&frame) {
+        Parsed::NotIp => Reason::NotIp,
+        Parsed::Unparsed => Reason::Unparsed,
         Parsed::Flow(flow) => {
             let judgement = judge(&flow, &Maps);
-            (judgement.reason, judgement.entry.map(|entry| (entry, judgement.now)))
+            if let Some(entry) = judgement.entry
+                && let Some(dropped) = tables::count_drop(entry, length, judgement.now)
+            {
+                report::submit(&flow, &dropped, judgement.now);
+            }
+            judgement.reason
         }
     };
-    let length = frame.len();
     maps::count(reason, length);
-    if let Some((entry, now)) = dropped {
-        tables::count_drop(entry, length, now);
-    }
     match reason.verdict() {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => {

@@ -2,14 +2,14 @@
 
 use core::cell::UnsafeCell;
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use filter_common::abi::{
-    BlockEntry, COUNTERS, Counter, HostV4, NeverEntry, PrefixV4, PrefixV6, ScopeV6, Settings,
+    BlockEntry, COUNTERS, Counter, HostV4, NeverEntry, PrefixV4, PrefixV6, ScopeV6, Settings, Tick,
 };
-use filter_common::limits;
 use filter_common::reason::Reason;
+use filter_common::{gate, limits};
 
 /// Blocked IPv4 addresses. Absent means not blocked; so does an entry past its `until`.
 #[map]
@@ -31,25 +31,62 @@ pub(crate) static BLOCK_PREFIXES_V4: LpmTrie<PrefixV4, SharedEntry> =
 pub(crate) static BLOCK_PREFIXES_V6: LpmTrie<PrefixV6, SharedEntry> =
     LpmTrie::pinned(limits::BLOCK_PREFIXES, BPF_F_NO_PREALLOC);
 
-/// Never-blocked IPv4 networks; asked only about sources that are blocked.
+/// Never-blocked IPv4 addresses; asked only about sources that are blocked.
 #[map]
-pub(crate) static NEVER_V4: LpmTrie<PrefixV4, NeverEntry> = LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+pub(crate) static NEVER_HOSTS_V4: HashMap<HostV4, NeverEntry> =
+    HashMap::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
 
-/// Never-blocked IPv6 networks.
+/// Never-blocked IPv6 /64 networks.
 #[map]
-pub(crate) static NEVER_V6: LpmTrie<PrefixV6, NeverEntry> = LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+pub(crate) static NEVER_SCOPES_V6: HashMap<ScopeV6, NeverEntry> =
+    HashMap::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+
+/// Never-blocked IPv4 prefixes other than /32.
+#[map]
+pub(crate) static NEVER_PREFIXES_V4: LpmTrie<PrefixV4, NeverEntry> =
+    LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+
+/// Never-blocked IPv6 prefixes other than /64.
+#[map]
+pub(crate) static NEVER_PREFIXES_V6: LpmTrie<PrefixV6, NeverEntry> =
+    LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+
+/// What is near an IPv4 source on the block list; the only map that an innocent packet meets. User space writes it
+/// through memory, a bit at a time.
+#[map]
+pub(crate) static BLOCK_GATE_V4: Array<u64> = Array::pinned(gate::WORDS_V4, BPF_F_MMAPABLE);
+
+/// The same for IPv6, by a keyed hash.
+#[map]
+pub(crate) static BLOCK_GATE_V6: Array<u64> = Array::pinned(gate::WORDS_V6, BPF_F_MMAPABLE);
+
+/// What is near a blocked IPv4 source on the never-block list.
+#[map]
+pub(crate) static NEVER_GATE_V4: Array<u64> = Array::pinned(gate::WORDS_V4, BPF_F_MMAPABLE);
+
+/// The same for IPv6.
+#[map]
+pub(crate) static NEVER_GATE_V6: Array<u64> = Array::pinned(gate::NEVER_WORDS_V6, BPF_F_MMAPABLE);
 
 /// A bit for each port that blocked sources cannot reach.
 #[map]
 pub(crate) static PROTECTED_PORTS: Array<u64> = Array::pinned(limits::PORT_WORDS, 0);
 
-/// One entry: the mode of the filter.
+/// One entry: the mode of the filter, and what the gates are read by.
 #[map]
 pub(crate) static SETTINGS: Array<Settings> = Array::pinned(1, 0);
 
 /// Packets and bytes by [`Reason`]. Written here, added up by user space.
 #[map]
 static COUNTERS_BY_REASON: PerCpuArray<Counter> = PerCpuArray::pinned(COUNTERS, 0);
+
+/// This CPU's view of the present tick.
+#[map]
+pub(crate) static TICK: PerCpuArray<Tick> = PerCpuArray::pinned(1, 0);
+
+/// Drops, for the agent's event log: the first of each entry and then ever fewer.
+#[map]
+pub(crate) static REPORTS: RingBuf = RingBuf::pinned(limits::REPORTS_BYTES, 0);
 
 /// An entry of a prefix map, which is lent out by reference and counted in all the same.
 #[repr(transparent)]

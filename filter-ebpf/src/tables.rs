@@ -1,13 +1,17 @@
 //! The judge's tables, in the maps of the kernel.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
-use filter_common::abi::{BlockEntry, mode, port_bit, prefix_v4, scope_v6};
+use filter_common::abi::{BlockEntry, NeverEntry, Settings, mode, port_bit, prefix_v4, scope_v6};
+use filter_common::gate::{self, Near};
 use filter_common::judge::{Exempt, Found, Tables};
+use filter_common::limits::REPORT_AGAIN;
 use filter_common::packet::Source;
 
+use crate::clock;
 use crate::maps::{
-    BLOCK_HOSTS_V4, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6, NEVER_V4, NEVER_V6,
+    BLOCK_GATE_V4, BLOCK_GATE_V6, BLOCK_HOSTS_V4, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6,
+    NEVER_GATE_V4, NEVER_GATE_V6, NEVER_HOSTS_V4, NEVER_PREFIXES_V4, NEVER_PREFIXES_V6, NEVER_SCOPES_V6,
     PROTECTED_PORTS, SETTINGS, SharedEntry,
 };
 
@@ -18,17 +22,26 @@ impl Tables for Maps {
     type Entry = *mut BlockEntry;
 
     #[inline(always)]
+    fn near_block(&self, source: Source) -> Near {
+        let key = || present_settings().block_gate();
+        gate::near(source, |index| word(&BLOCK_GATE_V4, index), key, |index| word(&BLOCK_GATE_V6, index))
+    }
+
+    #[inline(always)]
+    fn near_never(&self, source: Source) -> Near {
+        let key = || present_settings().never_gate();
+        gate::near(source, |index| word(&NEVER_GATE_V4, index), key, |index| word(&NEVER_GATE_V6, index))
+    }
+
+    #[inline(always)]
     fn settings(&self) -> (u32, bool) {
-        match SETTINGS.get(0) {
-            Some(settings) => (settings.mode, settings.drop_all != 0),
-            None => (mode::OBSERVE, false),
-        }
+        let settings = present_settings();
+        (settings.mode, settings.drop_all != 0)
     }
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        // SAFETY: reads a clock and has no obligation (Linux 5.8).
-        unsafe { bpf_ktime_get_boot_ns() }
+        clock::now()
     }
 
     #[inline(always)]
@@ -50,38 +63,89 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn never_host(&self, source: Source) -> Option<u64> {
+        let entry: *const NeverEntry = match source {
+            Source::V4(address) => NEVER_HOSTS_V4.get_ptr(&address),
+            Source::V6(address) => NEVER_SCOPES_V6.get_ptr(&scope_v6(address)),
+        }?;
+        // SAFETY: as in `found`.
+        Some(unsafe { (*entry).until })
+    }
+
+    #[inline(always)]
     fn never(&self, source: Source, longest: u32) -> Option<Exempt> {
         let entry = match source {
-            Source::V4(address) => NEVER_V4.get(&Key::new(longest, prefix_v4(address))),
-            Source::V6(address) => NEVER_V6.get(&Key::new(longest, address)),
+            Source::V4(address) => NEVER_PREFIXES_V4.get(Key::new(longest, prefix_v4(address))),
+            Source::V6(address) => NEVER_PREFIXES_V6.get(Key::new(longest, address)),
         }?;
         Some(Exempt { until: entry.until, prefix_len: entry.prefix_len })
     }
 
     #[inline(always)]
     fn is_protected(&self, port: u16) -> bool {
-        let (word, bit) = port_bit(port);
-        PROTECTED_PORTS.get(word).is_some_and(|ports| ports & bit != 0)
+        let (index, bit) = port_bit(port);
+        word(&PROTECTED_PORTS, index) & bit != 0
     }
+
+    #[inline(always)]
+    fn spend_courtesy(&self, entry: Self::Entry, until: u64) -> bool {
+        // SAFETY: as in `count_drop`; two CPUs that spend at once may let one connection more through.
+        unsafe {
+            if (*entry).courtesy == 0 {
+                return false;
+            }
+            (*entry).courtesy -= 1;
+            (*entry).grace_until = until;
+        }
+        true
+    }
+}
+
+#[inline(always)]
+fn word(words: &Array<u64>, index: u32) -> u64 {
+    words.get(index).copied().unwrap_or(0)
+}
+
+#[inline(always)]
+fn present_settings() -> Settings {
+    // The entry of an array is always there; the verifier wants the question all the same.
+    SETTINGS.get(0).copied().unwrap_or(Settings {
+        layout_version: 0,
+        mode: mode::OBSERVE,
+        drop_all: 0,
+        block_classes: 0,
+        never_classes: 0,
+        reserved: 0,
+        seed: 0,
+    })
 }
 
 #[inline(always)]
 fn found(entry: Option<*mut BlockEntry>) -> Option<Found<*mut BlockEntry>> {
     let entry = entry?;
-    // SAFETY: the map handed the pointer out in this run. The maps are not preallocated, so an entry that is deleted
-    // meanwhile stays readable until the run ends (RCU).
+    // SAFETY: the map handed the pointer out in this run. An entry that is deleted meanwhile stays memory of the map
+    // until the run ends; at worst it has become another entry by then, and one packet is judged by that.
     let BlockEntry { until, grace_until, prefix_len, .. } = unsafe { *entry };
-    Some(Found { until, grace_until, prefix_len, entry })
+    Some(Found { until, grace_until, prefix_len: prefix_len.into(), entry })
 }
 
-/// Counts a packet that an entry drops.
+/// Counts a packet that an entry drops; says whether this drop is one to report.
 #[inline(always)]
-pub(crate) fn count_drop(entry: *mut BlockEntry, length: u64, now: u64) {
+pub(crate) fn count_drop(entry: *mut BlockEntry, length: u64, now: u64) -> Option<Dropped> {
     // SAFETY: as in `found`. Several CPUs may write at once and lose each other's count, which `BlockEntry` says;
     // an atomic addition would cost every drop a locked cache line.
-    unsafe {
+    let (packets, prefix_len) = unsafe {
         (*entry).packets += 1;
         (*entry).bytes += length;
         (*entry).last_drop = now;
-    }
+        ((*entry).packets, (*entry).prefix_len)
+    };
+    let is_due = packets == 1 || (packets >= REPORT_AGAIN && packets & (packets - 1) == 0);
+    is_due.then_some(Dropped { packets, prefix_len })
+}
+
+/// An entry at the moment of a drop that is reported.
+pub(crate) struct Dropped {
+    pub(crate) packets: u64,
+    pub(crate) prefix_len: u16,
 }

@@ -1,150 +1,108 @@
-//! The judge against a plain reading of the rules: every list walked from end to end.
+//! The judge against the rules in their plainest form, on frames that the parser has read.
 
 extern crate std;
 
+use core::cell::Cell;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::reason::Verdict;
+use crate::model::{Cargo, Entry, Lists, Sketch};
+use crate::packet::{Parsed, parse};
 
-const NOW: u64 = 1000;
+const NOW: u64 = 1_000_000;
 
-/// One entry of either list.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    network: [u8; 4],
-    length: u32,
-    until: u64,
-    grace_until: u64,
-}
-
-impl Entry {
-    fn covers(&self, address: [u8; 4]) -> bool {
-        let mask = u32::MAX.checked_shl(32 - self.length).unwrap_or(0);
-        (u32::from_be_bytes(self.network) ^ u32::from_be_bytes(address)) & mask == 0
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-struct Lists {
-    blocks: Vec<Entry>,
-    nevers: Vec<Entry>,
-    mode: u32,
-    drop_all: bool,
-}
-
-fn address(source: Source) -> [u8; 4] {
-    match source {
-        Source::V4(address) => address,
-        Source::V6(_) => unreachable!("these lists are IPv4"),
-    }
-}
-
-impl Lists {
-    fn longest(list: &[Entry], source: Source, longest: u32, hosts: bool) -> Option<(usize, &Entry)> {
-        let covering = list.iter().enumerate().filter(|(_, entry)| entry.covers(address(source)));
-        let fitting = covering.filter(|(_, entry)| entry.length <= longest && (entry.length == 32) == hosts);
-        fitting.max_by_key(|(_, entry)| entry.length)
-    }
-}
-
-impl Tables for Lists {
-    type Entry = usize;
-
-    fn settings(&self) -> (u32, bool) {
-        (self.mode, self.drop_all)
-    }
-
-    fn now(&self) -> u64 {
-        NOW
-    }
-
-    fn host(&self, source: Source) -> Option<Found<usize>> {
-        Self::longest(&self.blocks, source, 32, true).map(found)
-    }
-
-    fn prefix(&self, source: Source, longest: u32) -> Option<Found<usize>> {
-        Self::longest(&self.blocks, source, longest, false).map(found)
-    }
-
-    fn never(&self, source: Source, longest: u32) -> Option<Exempt> {
-        let covering =
-            self.nevers.iter().filter(|entry| entry.covers(address(source)) && entry.length <= longest);
-        let entry = covering.max_by_key(|entry| entry.length)?;
-        Some(Exempt { until: entry.until, prefix_len: entry.length })
-    }
-
-    fn is_protected(&self, port: u16) -> bool {
-        port == 25
-    }
-}
-
-fn found((entry, block): (usize, &Entry)) -> Found<usize> {
-    Found { until: block.until, grace_until: block.grace_until, prefix_len: block.length, entry }
-}
-
-/// The rules, said once more in another way: is this packet dropped?
-fn dropped(lists: &Lists, flow: &Flow) -> bool {
-    let from = address(flow.source);
-    let live = |entry: &&Entry| entry.until > NOW && entry.covers(from);
-    let is_exempt = lists.nevers.iter().any(|entry| live(&entry));
-    let blocks: Vec<_> = lists.blocks.iter().filter(live).collect();
-    let Some(deciding) = blocks.iter().max_by_key(|block| block.length) else { return false };
-    let in_grace = NOW < deciding.grace_until;
-    let reaches = match flow.payload {
-        Payload::NeighbourDiscovery => false,
-        Payload::Other => lists.drop_all,
-        Payload::LaterFragment => !in_grace,
-        Payload::Tcp { port, opens } => (lists.drop_all || port == 25) && (opens || !in_grace),
-    };
-    reaches && !is_exempt && lists.mode == mode::ENFORCE
+fn source() -> impl Strategy<Value = Source> {
+    // Few bits that differ, high and low, so that networks of every length lie inside each other.
+    let v4 = (0_u8..2, 0_u8..4).prop_map(|(high, low)| Source::V4([10, high, 0, low]));
+    let v6 = (0_u8..2, 0_u8..4, 0_u8..2).prop_map(|(high, middle, low)| {
+        Source::V6([0x20, 1, high, 0, 0, 0, 0, middle, 0, 0, 0, 0, 0, 0, 0, low])
+    });
+    prop_oneof![v4, v6]
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    let length = prop_oneof![Just(0), Just(8), Just(16), Just(23), Just(24), Just(25), Just(31), Just(32)];
-    (
-        length,
-        0_u32..4,
-        prop_oneof![Just(0), Just(NOW), Just(NOW + 1), Just(u64::MAX)],
-        prop_oneof![Just(0), Just(NOW + 1)],
-    )
-        .prop_map(|(length, low, until, grace_until)| {
-            let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
-            Entry { network: ((0x0a00_0000 | low) & mask).to_be_bytes(), length, until, grace_until }
-        })
-}
-
-fn list() -> impl Strategy<Value = Vec<Entry>> {
-    proptest::collection::vec(entry(), 0..10).prop_map(|mut list| {
-        list.sort_by_key(|entry| (entry.network, entry.length));
-        list.dedup_by_key(|entry| (entry.network, entry.length));
-        list
+    let ends = prop_oneof![Just(0), Just(NOW), Just(NOW + 1), Just(u64::MAX)];
+    let graces = prop_oneof![3 => Just(0), 1 => Just(NOW + 1)];
+    let lengths = prop_oneof![0_u32..=128, Just(32), Just(64), Just(24), Just(31), Just(128), Just(63)];
+    (source(), lengths, ends, graces, 0_u32..2).prop_map(|(network, length, until, grace_until, courtesy)| {
+        let longest = longest(network);
+        Entry {
+            network,
+            length: length.min(longest),
+            until,
+            grace_until: Cell::new(grace_until),
+            courtesy: Cell::new(courtesy),
+            packets: Cell::new(0),
+        }
     })
 }
 
-fn payload() -> impl Strategy<Value = Payload> {
+/// Entries of which no two are for the same network.
+fn list() -> impl Strategy<Value = Vec<Entry>> {
+    proptest::collection::vec(entry(), 0..12).prop_map(|list| {
+        let mut distinct: Vec<Entry> = Vec::new();
+        for entry in list {
+            let is_known = |known: &Entry| known.length == entry.length && known.covers(entry.network);
+            if !distinct.iter().any(is_known) {
+                distinct.push(entry);
+            }
+        }
+        distinct
+    })
+}
+
+fn cargo() -> impl Strategy<Value = Cargo> {
+    let tcp = (prop_oneof![3 => Just(25_u16), 1 => Just(80)], any::<bool>());
     prop_oneof![
-        (prop_oneof![Just(25), Just(80)], any::<bool>())
-            .prop_map(|(port, opens)| Payload::Tcp { port, opens }),
-        Just(Payload::LaterFragment),
-        Just(Payload::NeighbourDiscovery),
-        Just(Payload::Other),
+        4 => tcp.prop_map(|(port, opens)| Cargo::Tcp { port, opens }),
+        1 => Just(Cargo::LaterFragment),
+        1 => Just(Cargo::NeighbourDiscovery),
+        1 => Just(Cargo::Other),
     ]
 }
 
+fn sketch() -> impl Strategy<Value = Sketch> {
+    let from = prop_oneof![30 => source().prop_map(Some), 1 => Just(None)];
+    let keep = prop_oneof![4 => Just(None), 1 => (0_usize..140).prop_map(Some)];
+    (from, 0_usize..4, 0_usize..11, cargo(), any::<bool>(), 0_usize..64, keep).prop_map(
+        |(from, tags, extras, cargo, first_fragment, padding, keep)| Sketch {
+            from,
+            tags,
+            extras,
+            cargo,
+            first_fragment,
+            padding,
+            keep,
+        },
+    )
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
     #[test]
-    fn every_nesting_is_judged_by_the_rules(
-        blocks in list(), nevers in list(), drop_all: bool, observe: bool, low in 0_u32..4, payload in payload(),
+    fn every_packet_against_every_nesting_is_judged_by_the_rules(
+        blocks in list(), nevers in list(), observe: bool, drop_all: bool, sketch in sketch(),
     ) {
-        let mode = if observe { mode::OBSERVE } else { mode::ENFORCE };
-        let lists = Lists { blocks, nevers, mode, drop_all };
-        let flow = Flow { source: Source::V4((0x0a00_0000 | low).to_be_bytes()), payload };
-        let judgement = judge(&flow, &lists);
-        prop_assert_eq!(judgement.reason.verdict() == Verdict::Drop, dropped(&lists, &flow), "{:?}", judgement);
-        prop_assert_eq!(judgement.entry.is_some(), matches!(judgement.reason, Reason::DropHost | Reason::DropPrefix | Reason::Observed));
+        let rules = Lists { blocks, nevers, now: NOW, observe, drop_all, port: 25 };
+        let tables = rules.clone();
+        let expected = rules.expected(&sketch);
+        let reason = match parse(&sketch.frame()[..]) {
+            Parsed::NotIp => Reason::NotIp,
+            Parsed::Unparsed => Reason::Unparsed,
+            Parsed::Flow(flow) => {
+                let judgement = judge(&flow, &&tables);
+                if let Some(entry) = judgement.entry {
+                    entry.packets.set(entry.packets.get() + 1);
+                }
+                judgement.reason
+            }
+        };
+        prop_assert_eq!(reason, expected);
+        for (rule, table) in rules.blocks.iter().zip(&tables.blocks) {
+            prop_assert_eq!(rule.packets.get(), table.packets.get(), "another entry was counted than {:?}", rule);
+            prop_assert_eq!(rule.courtesy.get(), table.courtesy.get());
+        }
     }
 }

@@ -33,5 +33,6 @@ pub mod decision;
 pub mod netmap;
 
 pub mod engine;
+pub mod gate;
 
 pub mod admin;
