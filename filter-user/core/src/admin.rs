@@ -110,7 +110,7 @@ pub struct StatusView {
     /// Where its maps and links are pinned.
     pub pin_directory: String,
     /// Changes that the kernel did not take since the agent started; userspace still enforces them.
-    pub kernel_failures: u64,
+    pub kernel_pending: u64,
     /// Where lists are kept.
     pub state_directory: String,
     /// Writes that the store lost since the agent started.

@@ -99,3 +99,15 @@ pub enum Change {
     /// Take the exemption of exactly this network away.
     ForgetNever(IpNet),
 }
+
+impl Change {
+    /// Whom it is about.
+    pub const fn network(&self) -> &IpNet {
+        match self {
+            Self::Block { network, .. }
+            | Self::Unblock(network)
+            | Self::Never { network, .. }
+            | Self::ForgetNever(network) => network,
+        }
+    }
+}

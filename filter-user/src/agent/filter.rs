@@ -20,9 +20,9 @@ pub(super) async fn load(
     }
     let was_there = config.kernel.pin_directory.exists();
     let loaded = load_and_attach(config, surroundings).await;
-    if loaded.is_err() && !was_there {
-        // Half a filter is none; what was there before is somebody's at work, and stays.
-        let _ = kernel::unload(&config.kernel.pin_directory);
+    if !was_there && loaded.as_ref().is_err_and(|error| !matches!(error, KernelError::Taken(_))) {
+        // Half a filter is none; what was there before, or has come meanwhile, is somebody's at work and stays.
+        let _ = kernel::unload_own(&config.kernel.pin_directory);
     }
     loaded.map(|(filter, attachments)| (Some(filter), attachments))
 }
@@ -37,6 +37,8 @@ async fn load_and_attach(
         drop_all: config.kernel.drop_all,
         protected_ports: config.protected_ports(),
         grace: config.kernel.grace,
+        courtesy_replies: config.kernel.courtesy_replies,
+        capacity: config.kernel.capacity,
     })?;
     let mut interfaces = config.kernel.interfaces.clone();
     if interfaces.is_empty() {
@@ -78,9 +80,14 @@ pub async fn load_alone(config: &Config) -> Result<Vec<Attachment>, KernelError>
     let surroundings = kernel::surroundings().await?;
     let (filter, attachments) = load(config, &surroundings).await?;
     if let Some(mut filter) = filter {
-        for never in built_in(config, &surroundings, clock::now()) {
-            let until = Instant::FAR_FUTURE;
-            filter.apply(&Change::Never { network: never.network, until, built_in: true })?;
+        let change = |never: Never| Change::Never {
+            network: never.network,
+            until: Instant::FAR_FUTURE,
+            built_in: true,
+        };
+        let changes: Vec<_> = built_in(config, &surroundings, clock::now()).into_iter().map(change).collect();
+        if let Some(refused) = filter.apply(&changes).into_iter().next() {
+            return Err(refused.error);
         }
     }
     Ok(attachments)

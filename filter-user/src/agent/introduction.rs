@@ -31,7 +31,7 @@ pub(super) fn status(
         mail_server_up: None,
         interfaces: attachments.iter().map(interface).collect(),
         pin_directory: config.kernel.pin_directory.display().to_string(),
-        kernel_failures: 0,
+        kernel_pending: 0,
         state_directory: config.state_directory.display().to_string(),
         store_failures: 0,
         sessions: SessionsView {

@@ -47,7 +47,7 @@ pub async fn run(config: &Config, unload_on_exit: bool) -> Result<(), AgentError
     // Fails only if somebody removed it, and then it need not be removed.
     let _ = std::fs::remove_file(&config.control_socket);
     if unload_on_exit && config.kernel.enabled {
-        match kernel::unload(&config.kernel.pin_directory) {
+        match kernel::unload_own(&config.kernel.pin_directory) {
             Ok(_) => tracing::info!("the kernel filter has been taken off"),
             // It was never loaded, and `outcome` says why.
             Err(KernelError::NotLoaded(_)) => {}

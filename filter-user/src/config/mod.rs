@@ -15,6 +15,8 @@ use filter_core::policy::Policy;
 use filter_core::smtp::session::Patience;
 use filter_core::smtp::voice::Templates;
 
+use crate::kernel::Capacity;
+
 pub use error::ConfigError;
 
 /// Where the file is looked for when none is named.
@@ -60,6 +62,10 @@ pub struct KernelConfig {
     pub protected_ports: Vec<u16>,
     /// How long open sessions of a newly blocked source may go on, to hear why they end.
     pub grace: Duration,
+    /// New connections of a blocked source that come through to hear why, counted for each block.
+    pub courtesy_replies: u32,
+    /// Room for entries in the kernel.
+    pub capacity: Capacity,
 }
 
 /// How the filter is attached to an interface.
@@ -217,6 +223,7 @@ mod tests {
         );
         refused("[ips]\nrelay_denied_multiplier = -1", &["gatepost.toml:2"]);
         refused("[kernel]\nprotected_ports = [70000]", &["gatepost.toml:2"]);
+        refused("[kernel]\ncapacity_hosts_v4 = 0", &["gatepost.toml:2", "capacity_hosts_v4", "67108864"]);
         refused("name = ", &["gatepost.toml:1"]);
     }
 }

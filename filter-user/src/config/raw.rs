@@ -17,9 +17,13 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Place};
 use super::{Attach, ClientAddress, Config, KernelConfig, SmtpConfig};
+use crate::kernel::Capacity;
 
 /// Longest period or block time that the configuration takes: a year.
 const LONGEST_SPAN: Duration = Duration::from_hours(24 * 365);
+
+/// Most entries that a map can be made with; beyond it the kernel's own sums overflow on some versions.
+const LARGEST_MAP: u32 = 1 << 26;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -53,6 +57,10 @@ struct Kernel {
     drop: DropWord,
     protected_ports: Option<Vec<u16>>,
     grace: Option<Spanned<String>>,
+    courtesy_replies: Option<u32>,
+    capacity_hosts_v4: Option<Spanned<u32>>,
+    capacity_scopes_v6: Option<Spanned<u32>>,
+    capacity_prefixes: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -157,6 +165,7 @@ impl File {
 
 impl Kernel {
     fn validate(self, place: &Place<'_>) -> Result<KernelConfig, ConfigError> {
+        let standard = Capacity::default();
         Ok(KernelConfig {
             enabled: self.enabled.unwrap_or(true),
             interfaces: self.interfaces,
@@ -171,6 +180,17 @@ impl Kernel {
                 .protected_ports
                 .unwrap_or_else(|| vec![25, 465, 587, 110, 995, 143, 993, 4190]),
             grace: span("grace", self.grace, Duration::ZERO, place)?.unwrap_or(Duration::from_secs(5)),
+            courtesy_replies: self.courtesy_replies.unwrap_or(0),
+            capacity: Capacity {
+                hosts_v4: capacity("capacity_hosts_v4", self.capacity_hosts_v4, standard.hosts_v4, place)?,
+                scopes_v6: capacity(
+                    "capacity_scopes_v6",
+                    self.capacity_scopes_v6,
+                    standard.scopes_v6,
+                    place,
+                )?,
+                prefixes: capacity("capacity_prefixes", self.capacity_prefixes, standard.prefixes, place)?,
+            },
         })
     }
 }
@@ -309,6 +329,22 @@ impl Replies {
             too_many: check("too_many", self.too_many, standard.too_many)?,
             blocked: check("blocked", self.blocked, standard.blocked)?,
         })
+    }
+}
+
+fn capacity(
+    setting: &'static str,
+    entries: Option<Spanned<u32>>,
+    standard: u32,
+    place: &Place<'_>,
+) -> Result<u32, ConfigError> {
+    match entries {
+        None => Ok(standard),
+        Some(entries) if (1..=LARGEST_MAP).contains(entries.get_ref()) => Ok(entries.into_inner()),
+        Some(entries) => {
+            let message = format!("a map of the kernel holds 1 to {LARGEST_MAP} entries");
+            Err(place.value(Some(entries.span()), setting, message))
+        }
     }
 }
 

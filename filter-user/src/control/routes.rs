@@ -54,7 +54,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
     let counts = agent.inbox.ask(Request::Count).await.ok_or_else(Problem::stopping)?;
     Ok(Json(StatusView {
         mail_server_up: agent.edge.backend().is_up(),
-        kernel_failures: counts.kernel_failures,
+        kernel_pending: counts.kernel_pending,
         store_failures: agent.store.lost(),
         sessions: counts.sessions,
         blocks: counts.blocks,

@@ -1,40 +1,68 @@
 //! The way into the kernel, or none.
 
+use std::collections::BTreeMap;
+
 use filter_core::decision::Change;
+use ipnet::IpNet;
 
 use crate::kernel::Filter;
 
-/// Applies changes to the kernel filter and keeps count of those that it did not take.
+/// Applies changes to the kernel filter, remembers those that it did not take, and tries them again when there may be
+/// room.
 #[derive(Debug)]
 pub struct Enforcer {
     filter: Option<Filter>,
-    failures: u64,
+    pending: BTreeMap<(bool, IpNet), Change>,
     failing: bool,
 }
 
 impl Enforcer {
     /// The way into a filter; none: blocks are enforced at accept only.
     pub const fn new(filter: Option<Filter>) -> Self {
-        Self { filter, failures: 0, failing: false }
+        Self { filter, pending: BTreeMap::new(), failing: false }
     }
 
-    /// Changes that the kernel did not take; userspace still refuses those clients at accept.
-    pub const fn failures(&self) -> u64 {
-        self.failures
+    /// Changes that the kernel has not taken.
+    pub fn pending(&self) -> u64 {
+        self.pending.len() as u64
     }
 
-    pub(super) fn apply(&mut self, change: &Change) {
+    pub(super) fn apply(&mut self, changes: &[Change]) {
         let Some(filter) = &mut self.filter else { return };
-        match filter.apply(change) {
-            Ok(()) => self.failing = false,
-            Err(error) => {
-                self.failures += 1;
-                // Once per spell of trouble: whoever fills a map could otherwise fill the log as well.
-                if !self.failing {
-                    tracing::error!(%error, ?change, "the kernel did not take a change; userspace still enforces it");
-                }
-                self.failing = true;
-            }
+        for change in changes {
+            // Whatever was wanted of this network before, this is wanted now.
+            self.pending.remove(&key(change));
         }
+        let mut refused = filter.apply(changes);
+        if changes.iter().any(|change| matches!(change, Change::Unblock(_) | Change::ForgetNever(_))) {
+            let again: Vec<_> = std::mem::take(&mut self.pending).into_values().collect();
+            refused.extend(filter.apply(&again));
+        }
+        if let Some(first) = refused.first() {
+            // Once per spell of trouble: whoever fills a map could otherwise fill the log as well.
+            if !self.failing {
+                let consequence = consequence(&first.change);
+                tracing::error!(error = %first.error, network = %first.change.network(), "{consequence}");
+            }
+            self.failing = true;
+        } else if self.pending.is_empty() {
+            self.failing = false;
+        }
+        self.pending.extend(refused.into_iter().map(|refused| (key(&refused.change), refused.change)));
+    }
+}
+
+/// A network may be on both lists.
+const fn key(change: &Change) -> (bool, IpNet) {
+    (matches!(change, Change::Block { .. } | Change::Unblock(_)), *change.network())
+}
+
+/// What it means that the kernel did not take a change.
+const fn consequence(change: &Change) -> &'static str {
+    match change {
+        Change::Block { .. } => "the kernel does not block it; it is refused at accept",
+        Change::Unblock(_) => "the kernel still blocks it, until the block ends there; it is tried again",
+        Change::Never { .. } => "the kernel does not exempt it; it is tried again",
+        Change::ForgetNever(_) => "the kernel still exempts it; it is tried again",
     }
 }

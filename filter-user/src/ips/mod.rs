@@ -99,7 +99,7 @@ pub struct Counts {
     /// Offences since the start.
     pub offences: u64,
     /// Changes that the kernel did not take.
-    pub kernel_failures: u64,
+    pub kernel_pending: u64,
 }
 
 #[derive(Debug)]

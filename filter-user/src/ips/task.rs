@@ -164,9 +164,20 @@ impl Ips {
 
     /// Carries out what the engine wants, in its order.
     fn carry_out(&mut self) {
+        let (mut changes, mut others) = (Vec::new(), Vec::new());
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
-                Effect::Kernel(change) => self.enforcer.apply(&change),
+                Effect::Kernel(change) => changes.push(change),
+                effect => others.push(effect),
+            }
+        }
+        // The kernel first, and in one go: whoever is told of a block is blocked.
+        if !changes.is_empty() {
+            self.enforcer.apply(&changes);
+        }
+        for effect in others {
+            match effect {
+                Effect::Kernel(_) => {}
                 Effect::EndSessions(network) => {
                     let now = clock::instant();
                     let engine = &self.engine;
@@ -229,7 +240,7 @@ impl Ips {
             never: never as u64,
             watched: watched as u64,
             offences: self.offences,
-            kernel_failures: self.enforcer.failures(),
+            kernel_pending: self.enforcer.pending(),
         }
     }
 }

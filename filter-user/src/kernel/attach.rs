@@ -54,8 +54,13 @@ impl Filter {
         let link = PinnedLink::from_pin(path).map_err(|error| KernelError::Other(error.to_string()))?;
         let link =
             XdpLink::try_from(FdLink::from(link)).map_err(|error| KernelError::Other(error.to_string()))?;
-        match xdp(&mut self.program)?.attach_to_link(link) {
-            Ok(_) => Ok(true),
+        let program = xdp(&mut self.program)?;
+        match program.attach_to_link(link) {
+            Ok(id) => {
+                // The pin keeps the link; a descriptor of ours would keep it even after `unload`.
+                program.take_link(id).map_err(|error| KernelError::program(&error, &self.pin_directory))?;
+                Ok(true)
+            }
             // The interface has gone and come back under the same name; the link still belongs to the old one.
             Err(error) if errno(&error) == Some(Errno::ENOLINK) => {
                 fs::remove_file(path).map_err(|error| KernelError::Other(error.to_string()))?;
@@ -105,22 +110,29 @@ fn errno(error: &ProgramError) -> Option<Errno> {
     deepest_io_error(error).and_then(io::Error::raw_os_error).map(Errno::from_raw)
 }
 
-/// Takes the filter off every interface and removes all pins; says which interfaces it was on.
+/// Takes the filter off every interface and removes all pins; says which interfaces it was on. Refuses while an agent
+/// writes to it, which would go on with maps that nobody reads.
 pub fn unload(directory: &Path) -> Result<Vec<String>, KernelError> {
+    if !super::maps::is_on_bpffs(directory) || !directory.exists() {
+        return Err(KernelError::NotLoaded(directory.to_path_buf()));
+    }
+    let _lock = super::filter::lock(directory)?;
+    unload_own(directory)
+}
+
+/// The same for the process that has been writing to it.
+pub fn unload_own(directory: &Path) -> Result<Vec<String>, KernelError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => KernelError::NotLoaded(directory.to_path_buf()),
         io::ErrorKind::PermissionDenied => KernelError::Permission,
         _ => KernelError::PinDirectory { path: directory.to_path_buf(), source },
     };
-    if !super::maps::is_on_bpffs(directory) {
-        return Err(KernelError::NotLoaded(directory.to_path_buf()));
-    }
     let mut pins = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         pins.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
     }
-    let is_ours = |name: &str| name.starts_with(LINK) || super::maps::NAMES.contains(&name);
+    let is_ours = |name: &str| name.starts_with(LINK) || super::maps::is_map(name);
     if let Some((stranger, _)) = pins.iter().find(|(name, _)| !is_ours(name)) {
         let message =
             format!("{} holds `{stranger}`, which is not ours; nothing was removed", directory.display());

@@ -42,6 +42,11 @@ pub enum KernelError {
         "the kernel filter is not loaded (nothing is pinned in {0}); load it with `gatepost load` or `gatepost run`"
     )]
     NotLoaded(PathBuf),
+    /// Somebody else writes to these maps.
+    #[error(
+        "another gatepost is at work on the kernel filter pinned in {0}; ask that one (`gatepost block`, `gatepost status`), or stop it first"
+    )]
+    Taken(PathBuf),
     /// The pinned maps are of another version.
     #[error(
         "the maps pinned in {path} have another layout ({what}); remove them with `gatepost unload`, then start again"

@@ -1,23 +1,30 @@
 //! The loaded filter: the one writer of its maps.
+//!
+//! The order of writes is what keeps a standing block standing: an entry first and then its gate bits, and the other
+//! way round when it goes. What the kernel does not take is handed back with the reason.
 
-use std::net::IpAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::collections::HashSet;
+use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aya::maps::MapError;
-use aya::maps::lpm_trie::Key;
+use aya::maps::IterableMap as _;
 use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader};
-use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit, prefix_v4, scope_v6};
-use filter_common::limits;
+use aya::{Ebpf, EbpfLoader, Pod};
+use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit};
+use filter_common::{gate, limits};
 use filter_core::decision::{Change, Origin};
 use filter_core::engine::{Held, HeldBlock, HeldNever};
 use filter_core::time::Instant;
 use ipnet::IpNet;
 
+use super::KernelError;
+use super::gate::Gate;
+use super::list::{HasLength, List};
 use super::maps::{self, Maps};
-use super::{KernelError, view};
 
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter-ebpf"));
@@ -35,6 +42,40 @@ pub struct Settings {
     pub protected_ports: Vec<u16>,
     /// How long after the beginning of a block only new connections are dropped.
     pub grace: Duration,
+    /// Connections of a blocked source that come through to hear why.
+    pub courtesy_replies: u32,
+    /// Room for entries; of maps that are pinned already, the room that they were made with stays.
+    pub capacity: Capacity,
+}
+
+/// Room for entries of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Blocked IPv4 addresses.
+    pub hosts_v4: u32,
+    /// Blocked IPv6 /64 networks.
+    pub scopes_v6: u32,
+    /// Blocked prefixes, of each family.
+    pub prefixes: u32,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            hosts_v4: limits::BLOCK_HOSTS_V4,
+            scopes_v6: limits::BLOCK_SCOPES_V6,
+            prefixes: limits::BLOCK_PREFIXES,
+        }
+    }
+}
+
+/// A change that the kernel did not take.
+#[derive(Debug)]
+pub struct Refused {
+    /// The change.
+    pub change: Change,
+    /// Why.
+    pub error: KernelError,
 }
 
 /// The program and its maps.
@@ -43,7 +84,13 @@ pub struct Filter {
     pub(super) program: Ebpf,
     pub(super) pin_directory: PathBuf,
     maps: Maps,
+    blocks: Gate,
+    nevers: Gate,
+    settings: abi::Settings,
     grace: Duration,
+    courtesy: u32,
+    /// Held as long as this one writes.
+    _lock: File,
 }
 
 impl Filter {
@@ -56,13 +103,19 @@ impl Filter {
         })
     }
 
-    fn load_into(settings: &Settings) -> Result<Self, KernelError> {
-        let directory = settings.pin_directory.as_path();
+    fn load_into(wanted: &Settings) -> Result<Self, KernelError> {
+        let directory = wanted.pin_directory.as_path();
+        let lock = lock(directory)?;
         match Maps::open(directory) {
             Ok(_) | Err(KernelError::NotLoaded(_)) => {}
             Err(error) => return Err(error),
         }
+        let Capacity { hosts_v4, scopes_v6, prefixes } = wanted.capacity;
         let mut program = EbpfLoader::new()
+            .map_max_entries(maps::BLOCK.hosts_v4, hosts_v4)
+            .map_max_entries(maps::BLOCK.scopes_v6, scopes_v6)
+            .map_max_entries(maps::BLOCK.prefixes_v4, prefixes)
+            .map_max_entries(maps::BLOCK.prefixes_v6, prefixes)
             .default_map_pin_directory(directory)
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
@@ -70,46 +123,63 @@ impl Filter {
         #[cfg(debug_assertions)]
         super::diagnostics::follow(&mut program);
         let mut maps = Maps::open(directory)?;
-        write_settings(&mut maps, settings)?;
-        Ok(Self { program, pin_directory: directory.to_path_buf(), maps, grace: settings.grace })
+        let mut settings = write_ports(&mut maps, wanted)?;
+        let blocks = adopt(&maps.blocks, settings.block_gate())?;
+        let nevers = adopt(&maps.nevers, settings.never_gate())?;
+        settings.block_classes = blocks.classes();
+        settings.never_classes = nevers.classes();
+        put_settings(&mut maps, settings)?;
+        Ok(Self {
+            program,
+            pin_directory: directory.to_path_buf(),
+            maps,
+            blocks,
+            nevers,
+            settings,
+            grace: wanted.grace,
+            courtesy: wanted.courtesy_replies,
+            _lock: lock,
+        })
     }
 
-    /// Brings the kernel one step closer to what is wanted.
-    pub fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
-        match change {
-            Change::Block { network, since, until, origin } => self.block(network, *since, *until, *origin),
-            Change::Unblock(network) => self.unblock(network),
-            Change::Never { network, until, built_in } => {
-                let entry = NeverEntry {
-                    until: until.as_nanos(),
-                    prefix_len: network.prefix_len().into(),
-                    built_in: u32::from(*built_in),
-                };
-                let (v4, v6) = (&mut self.maps.never_v4, &mut self.maps.never_v6);
-                match prefix_key(network) {
-                    PrefixKey::V4(key) => {
-                        v4.insert(&key, entry, 0).map_err(|error| KernelError::map(maps::NEVER_V4, error))
-                    }
-                    PrefixKey::V6(key) => {
-                        v6.insert(&key, entry, 0).map_err(|error| KernelError::map(maps::NEVER_V6, error))
-                    }
+    /// Brings the kernel closer to what is wanted, change by change in their order, many in one call where they are
+    /// alike.
+    pub fn apply(&mut self, changes: &[Change]) -> Vec<Refused> {
+        let alike = |a: &Change, b: &Change| std::mem::discriminant(a) == std::mem::discriminant(b);
+        let mut refused = Vec::new();
+        for run in changes.chunk_by(alike) {
+            let failures = match run.first() {
+                Some(Change::Block { .. }) => {
+                    let entries: Vec<_> = run.iter().filter_map(|change| self.block_entry(change)).collect();
+                    put(&mut self.maps.blocks, &mut self.blocks, &entries)
                 }
+                Some(Change::Never { .. }) => {
+                    let entries: Vec<_> = run.iter().filter_map(never_entry).collect();
+                    put(&mut self.maps.nevers, &mut self.nevers, &entries)
+                }
+                Some(Change::Unblock(_)) => take(&mut self.maps.blocks, &mut self.blocks, run),
+                Some(Change::ForgetNever(_)) => take(&mut self.maps.nevers, &mut self.nevers, run),
+                None => Vec::new(),
+            };
+            for (network, error) in failures {
+                let change = run.iter().find(|change| *change.network() == network);
+                refused.extend(change.map(|change| Refused { change: change.clone(), error }));
             }
-            Change::ForgetNever(network) => match prefix_key(network) {
-                PrefixKey::V4(key) => removed(self.maps.never_v4.remove(&key), maps::NEVER_V4),
-                PrefixKey::V6(key) => removed(self.maps.never_v6.remove(&key), maps::NEVER_V6),
-            },
+            if let Err(error) = self.put_classes() {
+                refused.extend(run.first().map(|change| Refused { change: change.clone(), error }));
+            }
         }
+        refused
     }
 
     /// What the kernel holds now, for an agent that starts over it.
     pub fn held(&self) -> Result<Held, KernelError> {
-        let blocks = view::blocks(&self.maps)?.into_iter().map(|(network, entry)| HeldBlock {
+        let blocks = self.maps.blocks.entries()?.into_iter().map(|(network, entry)| HeldBlock {
             network,
             until: Instant::from_nanos(entry.until),
             origin: u8::try_from(entry.origin).ok().and_then(Origin::from_number),
         });
-        let nevers = view::nevers(&self.maps)?.into_iter().map(|(network, entry)| HeldNever {
+        let nevers = self.maps.nevers.entries()?.into_iter().map(|(network, entry)| HeldNever {
             network,
             until: Instant::from_nanos(entry.until),
             built_in: entry.built_in != 0,
@@ -117,68 +187,37 @@ impl Filter {
         Ok(Held { blocks: blocks.collect(), nevers: nevers.collect() })
     }
 
-    fn block(
-        &mut self,
-        network: &IpNet,
-        since: Instant,
-        until: Instant,
-        origin: Origin,
-    ) -> Result<(), KernelError> {
+    fn block_entry(&self, change: &Change) -> Option<(IpNet, BlockEntry)> {
+        let Change::Block { network, since, until, origin } = change else { return None };
         let fresh = BlockEntry {
             until: until.as_nanos(),
             grace_until: since.after(self.grace).as_nanos(),
+            courtesy: self.courtesy,
             prefix_len: network.prefix_len().into(),
-            origin: (origin as u8).into(),
+            origin: (*origin as u8).into(),
             ..BlockEntry::default()
         };
-        let maps = &mut self.maps;
         // What has been dropped so far is the entry's history, and a longer block does not erase it.
-        let renewed = |old: Result<BlockEntry, MapError>| match old {
-            Ok(BlockEntry { packets, bytes, last_drop, .. }) => {
+        let old = if self.blocks.knows(network) { self.maps.blocks.exact(network) } else { None };
+        let entry = match old {
+            Some(BlockEntry { packets, bytes, last_drop, .. }) => {
                 BlockEntry { packets, bytes, last_drop, ..fresh }
             }
-            Err(_) => fresh,
+            None => fresh,
         };
-        match block_key(network) {
-            BlockKey::HostV4(key) => {
-                let entry = renewed(maps.block_hosts_v4.get(&key, 0));
-                maps.block_hosts_v4
-                    .insert(key, entry, 0)
-                    .map_err(|error| KernelError::map(maps::BLOCK_HOSTS_V4, error))
-            }
-            BlockKey::ScopeV6(key) => {
-                let entry = renewed(maps.block_scopes_v6.get(&key, 0));
-                maps.block_scopes_v6
-                    .insert(key, entry, 0)
-                    .map_err(|error| KernelError::map(maps::BLOCK_SCOPES_V6, error))
-            }
-            BlockKey::Prefix(PrefixKey::V4(key)) => {
-                let entry = renewed(exact(maps.block_prefixes_v4.get(&key, 0), network));
-                maps.block_prefixes_v4
-                    .insert(&key, entry, 0)
-                    .map_err(|error| KernelError::map(maps::BLOCK_PREFIXES_V4, error))
-            }
-            BlockKey::Prefix(PrefixKey::V6(key)) => {
-                let entry = renewed(exact(maps.block_prefixes_v6.get(&key, 0), network));
-                maps.block_prefixes_v6
-                    .insert(&key, entry, 0)
-                    .map_err(|error| KernelError::map(maps::BLOCK_PREFIXES_V6, error))
-            }
-        }
+        Some((*network, entry))
     }
 
-    fn unblock(&mut self, network: &IpNet) -> Result<(), KernelError> {
-        let maps = &mut self.maps;
-        match block_key(network) {
-            BlockKey::HostV4(key) => removed(maps.block_hosts_v4.remove(&key), maps::BLOCK_HOSTS_V4),
-            BlockKey::ScopeV6(key) => removed(maps.block_scopes_v6.remove(&key), maps::BLOCK_SCOPES_V6),
-            BlockKey::Prefix(PrefixKey::V4(key)) => {
-                removed(maps.block_prefixes_v4.remove(&key), maps::BLOCK_PREFIXES_V4)
-            }
-            BlockKey::Prefix(PrefixKey::V6(key)) => {
-                removed(maps.block_prefixes_v6.remove(&key), maps::BLOCK_PREFIXES_V6)
-            }
+    /// Tells the kernel which classes of IPv6 prefixes there are, if that has changed.
+    fn put_classes(&mut self) -> Result<(), KernelError> {
+        let (block_classes, never_classes) = (self.blocks.classes(), self.nevers.classes());
+        if (block_classes, never_classes) == (self.settings.block_classes, self.settings.never_classes) {
+            return Ok(());
         }
+        put_settings(&mut self.maps, abi::Settings { block_classes, never_classes, ..self.settings })?;
+        self.settings.block_classes = block_classes;
+        self.settings.never_classes = never_classes;
+        Ok(())
     }
 }
 
@@ -188,51 +227,57 @@ pub(super) fn xdp(object: &mut Ebpf) -> Result<&mut Xdp, KernelError> {
     program.ok_or_else(|| KernelError::Other("the object holds no XDP program called gatepost".to_owned()))
 }
 
-/// Where the block of a network is kept.
-enum BlockKey {
-    HostV4(abi::HostV4),
-    ScopeV6(abi::ScopeV6),
-    Prefix(PrefixKey),
-}
-
-enum PrefixKey {
-    V4(Key<abi::PrefixV4>),
-    V6(Key<abi::PrefixV6>),
-}
-
-fn block_key(network: &IpNet) -> BlockKey {
-    match (network.addr(), network.prefix_len()) {
-        (IpAddr::V4(address), 32) => BlockKey::HostV4(address.octets()),
-        (IpAddr::V6(address), 64) => BlockKey::ScopeV6(scope_v6(address.octets())),
-        _ => BlockKey::Prefix(prefix_key(network)),
+/// Makes this process the one writer of the maps in a directory.
+pub(super) fn lock(directory: &Path) -> Result<File, KernelError> {
+    let failed = |source| KernelError::PinDirectory { path: directory.to_path_buf(), source };
+    let file = File::open(directory).map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => KernelError::Permission,
+        _ => failed(error),
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(KernelError::Taken(directory.to_path_buf())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
-fn prefix_key(network: &IpNet) -> PrefixKey {
-    let length = network.prefix_len().into();
-    match network.addr() {
-        IpAddr::V4(address) => PrefixKey::V4(Key::new(length, prefix_v4(address.octets()))),
-        IpAddr::V6(address) => PrefixKey::V6(Key::new(length, address.octets())),
-    }
+fn never_entry(change: &Change) -> Option<(IpNet, NeverEntry)> {
+    let Change::Never { network, until, built_in } = change else { return None };
+    let entry = NeverEntry {
+        until: until.as_nanos(),
+        prefix_len: network.prefix_len().into(),
+        built_in: u32::from(*built_in),
+    };
+    Some((*network, entry))
 }
 
-/// A trie answers with the longest match; only an entry of the same length is the same entry.
-fn exact(result: Result<BlockEntry, MapError>, network: &IpNet) -> Result<BlockEntry, MapError> {
-    match result {
-        Ok(entry) if entry.prefix_len != u32::from(network.prefix_len()) => Err(MapError::KeyNotFound),
-        result => result,
+/// Entries first, then their gate bits.
+fn put<V: Pod>(list: &mut List<V>, gate: &mut Gate, entries: &[(IpNet, V)]) -> Vec<(IpNet, KernelError)> {
+    let failures = list.insert_all(entries);
+    let refused: HashSet<IpNet> = failures.iter().map(|(network, _)| *network).collect();
+    for (network, _) in entries.iter().filter(|(network, _)| !refused.contains(network)) {
+        gate.open_for(network);
     }
+    failures
 }
 
-/// Removing what is not there is no error: both ways end in the same state.
-fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), KernelError> {
-    match result {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(error) => match super::error::deepest_io_error(&error).and_then(std::io::Error::raw_os_error) {
-            Some(code) if code == nix::libc::ENOENT => Ok(()),
-            _ => Err(KernelError::map(map, error)),
-        },
+/// Gate bits first, then their entries.
+fn take<V: Pod>(list: &mut List<V>, gate: &mut Gate, changes: &[Change]) -> Vec<(IpNet, KernelError)> {
+    let networks: Vec<_> = changes.iter().map(|change| *change.network()).collect();
+    for network in &networks {
+        gate.close_for(network);
     }
+    let failures = list.remove_all(&networks);
+    for (network, _) in &failures {
+        gate.open_for(network);
+    }
+    failures
+}
+
+fn adopt<V: Pod + HasLength>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
+    let networks = list.entries()?.into_iter().map(|(network, _)| network);
+    let names = [list.names.gate_v4, list.names.gate_v6];
+    Gate::adopt(names, [list.gate_v4.map().fd().as_fd(), list.gate_v6.map().fd().as_fd()], key, networks)
 }
 
 fn prepare(directory: &Path) -> Result<(), KernelError> {
@@ -247,27 +292,35 @@ fn prepare(directory: &Path) -> Result<(), KernelError> {
     })
 }
 
-/// Ports first, then the mode: a filter that enforces before it knows its ports would drop too little, never too much.
-fn write_settings(maps: &mut Maps, settings: &Settings) -> Result<(), KernelError> {
+/// Writes the ports, and says what the settings are to be. The mode comes last: a filter that enforces before it knows
+/// its ports would drop too little, never too much.
+fn write_ports(maps: &mut Maps, wanted: &Settings) -> Result<abi::Settings, KernelError> {
     let mut words = vec![0_u64; limits::PORT_WORDS as usize];
-    for port in &settings.protected_ports {
+    for port in &wanted.protected_ports {
         let (word, bit) = port_bit(*port);
         if let Some(ports) = words.get_mut(word as usize) {
             *ports |= bit;
         }
     }
     for (word, ports) in (0..).zip(words) {
-        set(maps.protected_ports.set(word, ports, 0), maps::PROTECTED_PORTS)?;
+        let written = maps.protected_ports.set(word, ports, 0);
+        written.map_err(|error| KernelError::map(maps::PROTECTED_PORTS, error))?;
     }
-    let written = abi::Settings {
+    let present = maps.settings()?;
+    Ok(abi::Settings {
         layout_version: LAYOUT_VERSION,
-        mode: if settings.observe { mode::OBSERVE } else { mode::ENFORCE },
-        drop_all: u32::from(settings.drop_all),
-        reserved: 0,
-    };
-    set(maps.settings.set(0, written, 0), maps::SETTINGS)
+        mode: if wanted.observe { mode::OBSERVE } else { mode::ENFORCE },
+        drop_all: u32::from(wanted.drop_all),
+        seed: if present.seed == 0 { secret() } else { present.seed },
+        ..present
+    })
 }
 
-fn set(result: Result<(), MapError>, map: &'static str) -> Result<(), KernelError> {
-    result.map_err(|error| KernelError::map(map, error))
+fn put_settings(maps: &mut Maps, settings: abi::Settings) -> Result<(), KernelError> {
+    maps.settings.set(0, settings, 0).map_err(|error| KernelError::map(maps::SETTINGS, error))
+}
+
+/// A number that nobody outside can guess: the standard library keys its hash maps with one.
+fn secret() -> u64 {
+    RandomState::new().build_hasher().finish() | 1
 }

@@ -4,18 +4,16 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use aya::Pod;
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
-use filter_common::abi::{
-    BlockEntry, Counter, HostV4, LAYOUT_VERSION, NeverEntry, PrefixV4, PrefixV6, ScopeV6, Settings, port_bit,
-    prefix_v4, scope_v6,
-};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
+use filter_common::abi::{BlockEntry, Counter, LAYOUT_VERSION, NeverEntry, Settings, mode, port_bit};
+use filter_common::gate::Near;
 use filter_common::judge::{Exempt, Found, Tables};
 use filter_common::packet::Source;
 use nix::sys::statfs::statfs;
 
 use super::KernelError;
+use super::error::deepest_io_error;
+use super::list::{HasLength, List};
 use crate::clock;
 
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
@@ -27,14 +25,57 @@ pub(super) fn is_on_bpffs(path: &Path) -> bool {
     existing.is_some_and(|path| statfs(path).is_ok_and(|info| info.filesystem_type().0 == BPFFS))
 }
 
-/// All maps of the filter; the fields bear the names of the pins.
+/// The names of a list's maps, which are also those of their pins.
+pub(super) struct Names {
+    pub(super) hosts_v4: &'static str,
+    pub(super) scopes_v6: &'static str,
+    pub(super) prefixes_v4: &'static str,
+    pub(super) prefixes_v6: &'static str,
+    pub(super) gate_v4: &'static str,
+    pub(super) gate_v6: &'static str,
+}
+
+impl Names {
+    /// All of them.
+    pub(super) const fn all(&self) -> [&'static str; 6] {
+        [self.hosts_v4, self.scopes_v6, self.prefixes_v4, self.prefixes_v6, self.gate_v4, self.gate_v6]
+    }
+}
+
+/// The block list.
+pub(super) static BLOCK: Names = Names {
+    hosts_v4: "BLOCK_HOSTS_V4",
+    scopes_v6: "BLOCK_SCOPES_V6",
+    prefixes_v4: "BLOCK_PREFIXES_V4",
+    prefixes_v6: "BLOCK_PREFIXES_V6",
+    gate_v4: "BLOCK_GATE_V4",
+    gate_v6: "BLOCK_GATE_V6",
+};
+/// The never-block list.
+pub(super) static NEVER: Names = Names {
+    hosts_v4: "NEVER_HOSTS_V4",
+    scopes_v6: "NEVER_SCOPES_V6",
+    prefixes_v4: "NEVER_PREFIXES_V4",
+    prefixes_v6: "NEVER_PREFIXES_V6",
+    gate_v4: "NEVER_GATE_V4",
+    gate_v6: "NEVER_GATE_V6",
+};
+pub(super) const PROTECTED_PORTS: &str = "PROTECTED_PORTS";
+pub(super) const SETTINGS: &str = "SETTINGS";
+pub(super) const COUNTERS: &str = "COUNTERS_BY_REASON";
+pub(super) const REPORTS: &str = "REPORTS";
+const TICK: &str = "TICK";
+
+/// Whether a pin is one of ours.
+pub(super) fn is_map(name: &str) -> bool {
+    let single = [PROTECTED_PORTS, SETTINGS, COUNTERS, REPORTS, TICK];
+    BLOCK.all().contains(&name) || NEVER.all().contains(&name) || single.contains(&name)
+}
+
+/// All maps that user space reads or writes.
 pub(super) struct Maps {
-    pub(super) block_hosts_v4: HashMap<MapData, HostV4, BlockEntry>,
-    pub(super) block_scopes_v6: HashMap<MapData, ScopeV6, BlockEntry>,
-    pub(super) block_prefixes_v4: LpmTrie<MapData, PrefixV4, BlockEntry>,
-    pub(super) block_prefixes_v6: LpmTrie<MapData, PrefixV6, BlockEntry>,
-    pub(super) never_v4: LpmTrie<MapData, PrefixV4, NeverEntry>,
-    pub(super) never_v6: LpmTrie<MapData, PrefixV6, NeverEntry>,
+    pub(super) blocks: List<BlockEntry>,
+    pub(super) nevers: List<NeverEntry>,
     pub(super) protected_ports: Array<MapData, u64>,
     pub(super) settings: Array<MapData, Settings>,
     pub(super) counters: PerCpuArray<MapData, Counter>,
@@ -47,87 +88,81 @@ impl std::fmt::Debug for Maps {
     }
 }
 
-/// The names of the pins.
-pub(super) const BLOCK_HOSTS_V4: &str = "BLOCK_HOSTS_V4";
-pub(super) const BLOCK_SCOPES_V6: &str = "BLOCK_SCOPES_V6";
-pub(super) const BLOCK_PREFIXES_V4: &str = "BLOCK_PREFIXES_V4";
-pub(super) const BLOCK_PREFIXES_V6: &str = "BLOCK_PREFIXES_V6";
-pub(super) const NEVER_V4: &str = "NEVER_V4";
-pub(super) const NEVER_V6: &str = "NEVER_V6";
-pub(super) const PROTECTED_PORTS: &str = "PROTECTED_PORTS";
-pub(super) const SETTINGS: &str = "SETTINGS";
-pub(super) const COUNTERS: &str = "COUNTERS_BY_REASON";
-
-/// All of them, for whoever takes the filter away.
-pub(super) const NAMES: [&str; 9] = [
-    BLOCK_HOSTS_V4,
-    BLOCK_SCOPES_V6,
-    BLOCK_PREFIXES_V4,
-    BLOCK_PREFIXES_V6,
-    NEVER_V4,
-    NEVER_V6,
-    PROTECTED_PORTS,
-    SETTINGS,
-    COUNTERS,
-];
-
 impl Maps {
     /// Opens the pins, and makes sure that their layout is ours.
     pub(super) fn open(directory: &Path) -> Result<Self, KernelError> {
-        if !directory.join(SETTINGS).exists() {
-            return Err(KernelError::NotLoaded(directory.to_path_buf()));
-        }
-        let maps = Self {
-            block_hosts_v4: pinned(directory, BLOCK_HOSTS_V4)?,
-            block_scopes_v6: pinned(directory, BLOCK_SCOPES_V6)?,
-            block_prefixes_v4: pinned(directory, BLOCK_PREFIXES_V4)?,
-            block_prefixes_v6: pinned(directory, BLOCK_PREFIXES_V6)?,
-            never_v4: pinned(directory, NEVER_V4)?,
-            never_v6: pinned(directory, NEVER_V6)?,
-            protected_ports: pinned(directory, PROTECTED_PORTS)?,
-            settings: pinned(directory, SETTINGS)?,
-            counters: pinned(directory, COUNTERS)?,
-        };
-        let version = maps.settings()?.layout_version;
+        let settings = pinned::<Array<MapData, Settings>>(directory, SETTINGS)?;
+        let version = read(&settings)?.layout_version;
         // 0: made a moment ago, or by somebody who died before writing the settings.
-        if version == LAYOUT_VERSION || version == 0 {
-            return Ok(maps);
+        if version != LAYOUT_VERSION && version != 0 {
+            let what = format!("version {version}, this program knows {LAYOUT_VERSION}");
+            return Err(KernelError::Layout { path: directory.to_path_buf(), what });
         }
-        let what = format!("version {version}, this program knows {LAYOUT_VERSION}");
-        Err(KernelError::Layout { path: directory.to_path_buf(), what })
+        Ok(Self {
+            blocks: List::open(directory, &BLOCK)?,
+            nevers: List::open(directory, &NEVER)?,
+            protected_ports: pinned(directory, PROTECTED_PORTS)?,
+            settings,
+            counters: pinned(directory, COUNTERS)?,
+        })
     }
 
     pub(super) fn settings(&self) -> Result<Settings, KernelError> {
-        self.settings.get(&0, 0).map_err(|error| KernelError::map(SETTINGS, error))
+        read(&self.settings)
     }
 }
 
+fn read(settings: &Array<MapData, Settings>) -> Result<Settings, KernelError> {
+    settings.get(&0, 0).map_err(|error| KernelError::map(SETTINGS, error))
+}
+
 /// Opens one pin as a map of its type; sizes that differ are another layout.
-fn pinned<T>(directory: &Path, name: &'static str) -> Result<T, KernelError>
+pub(super) fn pinned<T>(directory: &Path, name: &'static str) -> Result<T, KernelError>
 where
     T: TryFrom<Map, Error = MapError>,
 {
     let open = MapData::from_pin(directory.join(name)).and_then(Map::from_map_data).and_then(T::try_from);
+    let other_layout = |what| KernelError::Layout { path: directory.to_path_buf(), what };
     open.map_err(|error| match error {
+        error if is_missing(&error) && name == SETTINGS => KernelError::NotLoaded(directory.to_path_buf()),
+        error if is_missing(&error) => other_layout(format!("{name} is missing")),
         MapError::InvalidKeySize { .. }
         | MapError::InvalidValueSize { .. }
-        | MapError::InvalidMapType { .. } => {
-            KernelError::Layout { path: directory.to_path_buf(), what: format!("{name}: {error}") }
-        }
+        | MapError::InvalidMapType { .. } => other_layout(format!("{name}: {error}")),
         error => KernelError::map(name, error),
     })
 }
 
-/// A lookup whose failure is the same as no entry: the kernel, too, passes what it cannot look up.
-fn present<V>(result: Result<V, MapError>) -> Option<V> {
-    result.ok()
+fn is_missing(error: &MapError) -> bool {
+    deepest_io_error(error).is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+impl HasLength for BlockEntry {
+    fn prefix_len(&self) -> u32 {
+        self.prefix_len.into()
+    }
+}
+
+impl HasLength for NeverEntry {
+    fn prefix_len(&self) -> u32 {
+        self.prefix_len
+    }
 }
 
 impl Tables for Maps {
     type Entry = BlockEntry;
 
+    fn near_block(&self, source: Source) -> Near {
+        Self::settings(self).map_or(Near::NOTHING, |settings| self.blocks.near(source, settings.block_gate()))
+    }
+
+    fn near_never(&self, source: Source) -> Near {
+        Self::settings(self).map_or(Near::NOTHING, |settings| self.nevers.near(source, settings.never_gate()))
+    }
+
     fn settings(&self) -> (u32, bool) {
-        self.settings.get(&0, 0).map_or((0, false), |settings| (settings.mode, settings.drop_all != 0))
+        Self::settings(self)
+            .map_or((mode::OBSERVE, false), |settings| (settings.mode, settings.drop_all != 0))
     }
 
     fn now(&self) -> u64 {
@@ -135,24 +170,19 @@ impl Tables for Maps {
     }
 
     fn host(&self, source: Source) -> Option<Found<BlockEntry>> {
-        found(present(match source {
-            Source::V4(address) => self.block_hosts_v4.get(&address, 0),
-            Source::V6(address) => self.block_scopes_v6.get(&scope_v6(address), 0),
-        }))
+        self.blocks.host(source).map(found)
     }
 
     fn prefix(&self, source: Source, longest: u32) -> Option<Found<BlockEntry>> {
-        found(present(match source {
-            Source::V4(address) => self.block_prefixes_v4.get(&Key::new(longest, prefix_v4(address)), 0),
-            Source::V6(address) => self.block_prefixes_v6.get(&Key::new(longest, address), 0),
-        }))
+        self.blocks.prefix(source, longest).map(found)
+    }
+
+    fn never_host(&self, source: Source) -> Option<u64> {
+        self.nevers.host(source).map(|entry| entry.until)
     }
 
     fn never(&self, source: Source, longest: u32) -> Option<Exempt> {
-        let entry = present(match source {
-            Source::V4(address) => self.never_v4.get(&Key::new(longest, prefix_v4(address)), 0),
-            Source::V6(address) => self.never_v6.get(&Key::new(longest, address), 0),
-        })?;
+        let entry = self.nevers.prefix(source, longest)?;
         Some(Exempt { until: entry.until, prefix_len: entry.prefix_len })
     }
 
@@ -160,12 +190,16 @@ impl Tables for Maps {
         let (word, bit) = port_bit(port);
         self.protected_ports.get(&word, 0).is_ok_and(|ports| ports & bit != 0)
     }
+
+    /// Says what the kernel would do, and leaves the courtesy to the client.
+    fn spend_courtesy(&self, entry: BlockEntry, _until: u64) -> bool {
+        entry.courtesy > 0
+    }
 }
 
-fn found(entry: Option<BlockEntry>) -> Option<Found<BlockEntry>> {
-    let entry = entry?;
+fn found(entry: BlockEntry) -> Found<BlockEntry> {
     let BlockEntry { until, grace_until, prefix_len, .. } = entry;
-    Some(Found { until, grace_until, prefix_len, entry })
+    Found { until, grace_until, prefix_len: prefix_len.into(), entry }
 }
 
 /// An address as the judge sees it.
@@ -180,13 +214,4 @@ pub(super) fn source(address: IpAddr) -> Source {
 pub(super) fn memory(fd: impl AsFd) -> Option<u64> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).ok()?;
     info.lines().find_map(|line| line.strip_prefix("memlock:"))?.trim().parse().ok()
-}
-
-/// A key that both hash and trie iterators yield, with its value; entries that vanish meanwhile are skipped.
-pub(super) fn entries<K: Pod, V>(
-    entries: impl Iterator<Item = Result<(K, V), MapError>>,
-    map: &'static str,
-) -> Result<Vec<(K, V)>, KernelError> {
-    let entries = entries.filter(|entry| !matches!(entry, Err(MapError::KeyNotFound)));
-    entries.collect::<Result<_, _>>().map_err(|error| KernelError::map(map, error))
 }

@@ -5,17 +5,20 @@
 //! pinned: the filter outlives whoever loaded it, until [`unload`].
 
 mod attach;
+mod batch;
 #[cfg(debug_assertions)]
 mod diagnostics;
 mod error;
 mod filter;
+mod gate;
 mod interface;
+mod list;
 mod maps;
 mod view;
 
-pub use attach::{Attachment, unload};
+pub use attach::{Attachment, unload, unload_own};
 pub use error::KernelError;
-pub use filter::{Filter, Settings};
+pub use filter::{Capacity, Filter, Refused, Settings};
 pub use interface::{Mode, Surroundings, attached, surroundings};
 pub use view::{
     BlockedView, CounterView, DumpView, ExemptView, LinkView, MapView, MapsView, VerdictView, View,

@@ -3,20 +3,22 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{MapData, MapError};
+use aya::Pod;
+use aya::maps::{Array, MapData, MapError};
 use filter_common::abi::{BlockEntry, NeverEntry, mode};
 use filter_common::judge::judge;
 use filter_common::packet::{Flow, Payload};
 use filter_common::reason::{Reason, Verdict};
 use filter_core::decision::Origin;
-use filter_core::time::{Instant, Timestamp};
+use filter_core::time::{Instant, Now, Timestamp};
 use ipnet::IpNet;
 use serde::Serialize;
 
 use super::KernelError;
 use super::attach::LINK;
 use super::interface::{Mode, interfaces};
-use super::maps::{self, Maps, entries, memory, source};
+use super::list::List;
+use super::maps::{self, Maps, memory, source};
 use crate::clock;
 
 /// One map.
@@ -26,9 +28,9 @@ pub struct MapView {
     pub name: &'static str,
     /// How it looks things up.
     pub kind: &'static str,
-    /// Entries at most.
+    /// Entries at most; of a gate: 64-bit words.
     pub capacity: u32,
-    /// Entries now.
+    /// Entries now; of a gate: networks that something is near.
     pub entries: u64,
     /// What the kernel accounts for it, in bytes; of tries it counts only keys and values.
     pub memory: Option<u64>,
@@ -143,19 +145,11 @@ impl View {
     /// Maps, interfaces and totals.
     pub async fn list(&self) -> Result<MapsView, KernelError> {
         let maps = &self.maps;
-        let describe = |name, kind, entries| describe(&self.directory, name, kind, entries);
         Ok(MapsView {
             pin_directory: self.directory.clone(),
             mode: if maps.settings()?.mode == mode::ENFORCE { "enforce" } else { "observe" },
             links: self.links().await?,
-            maps: vec![
-                describe(maps::BLOCK_HOSTS_V4, "hash", count(maps.block_hosts_v4.keys()))?,
-                describe(maps::BLOCK_SCOPES_V6, "hash", count(maps.block_scopes_v6.keys()))?,
-                describe(maps::BLOCK_PREFIXES_V4, "trie", count(maps.block_prefixes_v4.keys()))?,
-                describe(maps::BLOCK_PREFIXES_V6, "trie", count(maps.block_prefixes_v6.keys()))?,
-                describe(maps::NEVER_V4, "trie", count(maps.never_v4.keys()))?,
-                describe(maps::NEVER_V6, "trie", count(maps.never_v6.keys()))?,
-            ],
+            maps: [self.describe_list(&maps.blocks)?, self.describe_list(&maps.nevers)?].concat(),
             counters: self.counters()?,
         })
     }
@@ -165,11 +159,10 @@ impl View {
         let address = address.to_canonical();
         let payload = Payload::Tcp { port: self.any_protected_port(), opens: true };
         let judgement = judge(&Flow { source: source(address), payload }, &self.maps);
-        let covers = |network: &IpNet| network.contains(&address);
-        let DumpView { mut blocks, mut never } = self.dump()?;
-        blocks.retain(|block| covers(&block.network));
-        never.retain(|exempt| covers(&exempt.network));
-        blocks.sort_by_key(|block| std::cmp::Reverse(block.network.prefix_len()));
+        let now = clock::now();
+        let blocks =
+            self.maps.blocks.covering(address).into_iter().map(|entry| blocked(entry, now)).collect();
+        let never = self.maps.nevers.covering(address).into_iter().map(|entry| exempt(entry, now)).collect();
         let verdict = match judgement.reason.verdict() {
             Verdict::Pass => "pass",
             Verdict::Drop => "drop",
@@ -180,25 +173,22 @@ impl View {
     /// Both lists.
     pub fn dump(&self) -> Result<DumpView, KernelError> {
         let now = clock::now();
-        let blocks = blocks(&self.maps)?.into_iter().map(|(network, entry)| {
-            let until = Instant::from_nanos(entry.until);
-            BlockedView {
-                network,
-                origin: u8::try_from(entry.origin).ok().and_then(Origin::from_number),
-                until: now.wall_of(until),
-                remaining_seconds: until.since(now.instant).as_secs(),
-                packets: entry.packets,
-                bytes: entry.bytes,
-                last_drop: (entry.last_drop != 0)
-                    .then(|| now.wall_before(Instant::from_nanos(entry.last_drop))),
-            }
-        });
-        let never = nevers(&self.maps)?.into_iter().map(|(network, entry)| {
-            let until = Instant::from_nanos(entry.until);
-            let until = (until != Instant::FAR_FUTURE).then(|| now.wall_of(until));
-            ExemptView { network, until, built_in: entry.built_in != 0 }
-        });
+        let blocks = self.maps.blocks.entries()?.into_iter().map(|entry| blocked(entry, now));
+        let never = self.maps.nevers.entries()?.into_iter().map(|entry| exempt(entry, now));
         Ok(DumpView { blocks: blocks.collect(), never: never.collect() })
+    }
+
+    fn describe_list<V: Pod>(&self, list: &List<V>) -> Result<Vec<MapView>, KernelError> {
+        let names = list.names;
+        let describe = |name, kind, entries| describe(&self.directory, name, kind, entries);
+        Ok(vec![
+            describe(names.hosts_v4, "hash", count(list.hosts_v4.keys()))?,
+            describe(names.scopes_v6, "hash", count(list.scopes_v6.keys()))?,
+            describe(names.prefixes_v4, "trie", count(list.prefixes_v4.keys()))?,
+            describe(names.prefixes_v6, "trie", count(list.prefixes_v6.keys()))?,
+            describe(names.gate_v4, "gate", bits(&list.gate_v4))?,
+            describe(names.gate_v6, "gate", bits(&list.gate_v6))?,
+        ])
     }
 
     fn counters(&self) -> Result<Vec<CounterView>, KernelError> {
@@ -241,52 +231,33 @@ impl View {
     }
 }
 
-/// Every block that the kernel holds.
-pub(super) fn blocks(maps: &Maps) -> Result<Vec<(IpNet, BlockEntry)>, KernelError> {
-    let mut all = Vec::new();
-    for (key, entry) in entries(maps.block_hosts_v4.iter(), maps::BLOCK_HOSTS_V4)? {
-        all.push((network(IpAddr::from(key), 32), entry));
+fn blocked((network, entry): (IpNet, BlockEntry), now: Now) -> BlockedView {
+    let until = Instant::from_nanos(entry.until);
+    BlockedView {
+        network,
+        origin: u8::try_from(entry.origin).ok().and_then(Origin::from_number),
+        until: now.wall_of(until),
+        remaining_seconds: until.since(now.instant).as_secs(),
+        packets: entry.packets,
+        bytes: entry.bytes,
+        last_drop: (entry.last_drop != 0).then(|| now.wall_before(Instant::from_nanos(entry.last_drop))),
     }
-    for (key, entry) in entries(maps.block_scopes_v6.iter(), maps::BLOCK_SCOPES_V6)? {
-        let address = (u128::from(u64::from_be_bytes(key)) << 64).to_be_bytes();
-        all.push((network(IpAddr::from(address), 64), entry));
-    }
-    for (key, entry) in entries(maps.block_prefixes_v4.iter(), maps::BLOCK_PREFIXES_V4)? {
-        all.push((network(v4(key.data()), key.prefix_len()), entry));
-    }
-    for (key, entry) in entries(maps.block_prefixes_v6.iter(), maps::BLOCK_PREFIXES_V6)? {
-        all.push((network(IpAddr::from(key.data()), key.prefix_len()), entry));
-    }
-    all.sort_by_key(|(network, _)| *network);
-    Ok(all)
 }
 
-/// Every exemption that the kernel holds.
-pub(super) fn nevers(maps: &Maps) -> Result<Vec<(IpNet, NeverEntry)>, KernelError> {
-    let mut all = Vec::new();
-    for (key, entry) in entries(maps.never_v4.iter(), maps::NEVER_V4)? {
-        all.push((network(v4(key.data()), key.prefix_len()), entry));
-    }
-    for (key, entry) in entries(maps.never_v6.iter(), maps::NEVER_V6)? {
-        all.push((network(IpAddr::from(key.data()), key.prefix_len()), entry));
-    }
-    all.sort_by_key(|(network, _)| *network);
-    Ok(all)
-}
-
-fn v4(data: [u8; 8]) -> IpAddr {
-    let [a, b, c, d, ..] = data;
-    IpAddr::from([a, b, c, d])
-}
-
-/// A length from the kernel is never longer than its family's; if it were, the address alone is meant.
-fn network(address: IpAddr, length: u32) -> IpNet {
-    let length = u8::try_from(length).unwrap_or(u8::MAX);
-    IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address))
+fn exempt((network, entry): (IpNet, NeverEntry), now: Now) -> ExemptView {
+    let until = Instant::from_nanos(entry.until);
+    let until = (until != Instant::FAR_FUTURE).then(|| now.wall_of(until));
+    ExemptView { network, until, built_in: entry.built_in != 0 }
 }
 
 fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
     keys.flatten().count() as u64
+}
+
+/// Networks with anything near them: pairs of a gate that are not empty. Read a word at a time by system call it would
+/// take a second, so the gate is mapped.
+fn bits(gate: &Array<MapData, u64>) -> u64 {
+    super::gate::pairs(gate).unwrap_or(0)
 }
 
 fn describe(

@@ -1,0 +1,295 @@
+//! One list as the kernel keeps it: exact hosts in hashes, everything else in tries, and a gate in front of each family.
+//!
+//! The block list and the never-block list have the same shape and differ in their values. A list only knows its
+//! maps; in which order they and the gate are written is the business of [`super::Filter`].
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use aya::Pod;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
+use filter_common::abi::{HostV4, PrefixV4, PrefixV6, ScopeV6, prefix_v4, scope_v6};
+use filter_common::gate::{self, Near};
+use filter_common::packet::Source;
+use ipnet::IpNet;
+
+use super::KernelError;
+use super::batch;
+use super::maps::{Names, pinned};
+
+/// The open maps of a list.
+pub(super) struct List<V: Pod> {
+    pub(super) names: &'static Names,
+    pub(super) hosts_v4: HashMap<MapData, HostV4, V>,
+    pub(super) scopes_v6: HashMap<MapData, ScopeV6, V>,
+    pub(super) prefixes_v4: LpmTrie<MapData, PrefixV4, V>,
+    pub(super) prefixes_v6: LpmTrie<MapData, PrefixV6, V>,
+    pub(super) gate_v4: Array<MapData, u64>,
+    pub(super) gate_v6: Array<MapData, u64>,
+}
+
+impl<V: Pod> List<V> {
+    /// Opens the pins; sizes that are not those of the types are another layout.
+    pub(super) fn open(directory: &Path, names: &'static Names) -> Result<Self, KernelError> {
+        Ok(Self {
+            names,
+            hosts_v4: pinned(directory, names.hosts_v4)?,
+            scopes_v6: pinned(directory, names.scopes_v6)?,
+            prefixes_v4: pinned(directory, names.prefixes_v4)?,
+            prefixes_v6: pinned(directory, names.prefixes_v6)?,
+            gate_v4: pinned(directory, names.gate_v4)?,
+            gate_v6: pinned(directory, names.gate_v6)?,
+        })
+    }
+
+    /// What the gates say about a source.
+    pub(super) fn near(&self, source: Source, key: gate::Key) -> Near {
+        let word = |words: &Array<MapData, u64>, index: u32| words.get(&index, 0).unwrap_or(0);
+        gate::near(source, |index| word(&self.gate_v4, index), || key, |index| word(&self.gate_v6, index))
+    }
+
+    /// The value for exactly this host or /64.
+    pub(super) fn host(&self, source: Source) -> Option<V> {
+        // A lookup that fails is the same as no entry: the kernel, too, passes what it cannot look up.
+        match source {
+            Source::V4(address) => self.hosts_v4.get(&address, 0).ok(),
+            Source::V6(address) => self.scopes_v6.get(&scope_v6(address), 0).ok(),
+        }
+    }
+
+    /// The value of the longest prefix of at most this length around a source.
+    pub(super) fn prefix(&self, source: Source, longest: u32) -> Option<V> {
+        match source {
+            Source::V4(address) => self.prefixes_v4.get(&Key::new(longest, prefix_v4(address)), 0).ok(),
+            Source::V6(address) => self.prefixes_v6.get(&Key::new(longest, address), 0).ok(),
+        }
+    }
+
+    /// The value for exactly this network.
+    pub(super) fn exact(&self, network: &IpNet) -> Option<V>
+    where
+        V: HasLength,
+    {
+        // A trie answers with the longest match; only an entry of the same length is the same entry.
+        let same = |value: &V| value.prefix_len() == u32::from(network.prefix_len());
+        match MapKey::of(network) {
+            MapKey::HostV4(key) => self.hosts_v4.get(&key, 0).ok(),
+            MapKey::ScopeV6(key) => self.scopes_v6.get(&key, 0).ok(),
+            MapKey::PrefixV4(key) => self.prefixes_v4.get(&key, 0).ok().filter(same),
+            MapKey::PrefixV6(key) => self.prefixes_v6.get(&key, 0).ok().filter(same),
+        }
+    }
+
+    /// Puts an entry in, in place of the one for exactly this network.
+    pub(super) fn insert(&mut self, network: &IpNet, value: V) -> Result<(), KernelError> {
+        let fault = |name| move |error| KernelError::map(name, error);
+        match MapKey::of(network) {
+            MapKey::HostV4(key) => self.hosts_v4.insert(key, value, 0).map_err(fault(self.names.hosts_v4)),
+            MapKey::ScopeV6(key) => self.scopes_v6.insert(key, value, 0).map_err(fault(self.names.scopes_v6)),
+            MapKey::PrefixV4(key) => {
+                self.prefixes_v4.insert(&key, value, 0).map_err(fault(self.names.prefixes_v4))
+            }
+            MapKey::PrefixV6(key) => {
+                self.prefixes_v6.insert(&key, value, 0).map_err(fault(self.names.prefixes_v6))
+            }
+        }
+    }
+
+    /// Takes the entry for exactly this network out; if there is none, that is as well.
+    pub(super) fn remove(&mut self, network: &IpNet) -> Result<(), KernelError> {
+        match MapKey::of(network) {
+            MapKey::HostV4(key) => removed(self.hosts_v4.remove(&key), self.names.hosts_v4),
+            MapKey::ScopeV6(key) => removed(self.scopes_v6.remove(&key), self.names.scopes_v6),
+            MapKey::PrefixV4(key) => removed(self.prefixes_v4.remove(&key), self.names.prefixes_v4),
+            MapKey::PrefixV6(key) => removed(self.prefixes_v6.remove(&key), self.names.prefixes_v6),
+        }
+    }
+
+    /// Puts many entries in; those that the kernel does not take are named with the reason.
+    pub(super) fn insert_all(&mut self, entries: &[(IpNet, V)]) -> Vec<(IpNet, KernelError)> {
+        // Nearly always it is one, and the client behind it waits.
+        if let [(network, value)] = entries {
+            return self.insert(network, *value).err().map(|error| (*network, error)).into_iter().collect();
+        }
+        let sorted = Sorted::of(entries.iter().copied());
+        let [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6] = self.fds();
+        let rest = [
+            sorted.hosts_v4.rest(|keys, values| batch::update(hosts_v4, keys, values)),
+            sorted.scopes_v6.rest(|keys, values| batch::update(scopes_v6, keys, values)),
+            sorted.prefixes_v4.rest(|keys, values| batch::update(prefixes_v4, keys, values)),
+            sorted.prefixes_v6.rest(|keys, values| batch::update(prefixes_v6, keys, values)),
+        ];
+        let singly =
+            rest.into_iter().flatten().map(|(network, value)| (network, self.insert(&network, value)));
+        singly.filter_map(|(network, result)| Some((network, result.err()?))).collect()
+    }
+
+    /// Takes many entries out; those that the kernel keeps are named with the reason.
+    pub(super) fn remove_all(&mut self, networks: &[IpNet]) -> Vec<(IpNet, KernelError)> {
+        let sorted = Sorted::of(networks.iter().map(|network| (*network, ())));
+        let [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6] = self.fds();
+        let rest = [
+            sorted.hosts_v4.rest(|keys, _| batch::delete(hosts_v4, keys)),
+            sorted.scopes_v6.rest(|keys, _| batch::delete(scopes_v6, keys)),
+            sorted.prefixes_v4.rest(|keys, _| batch::delete(prefixes_v4, keys)),
+            sorted.prefixes_v6.rest(|keys, _| batch::delete(prefixes_v6, keys)),
+        ];
+        let singly = rest.into_iter().flatten().map(|(network, ())| (network, self.remove(&network)));
+        singly.filter_map(|(network, result)| Some((network, result.err()?))).collect()
+    }
+
+    fn fds(&self) -> [BorrowedFd<'_>; 4] {
+        [
+            self.hosts_v4.map().fd().as_fd(),
+            self.scopes_v6.map().fd().as_fd(),
+            self.prefixes_v4.map().fd().as_fd(),
+            self.prefixes_v6.map().fd().as_fd(),
+        ]
+    }
+
+    /// Every entry, in the order of networks.
+    pub(super) fn entries(&self) -> Result<Vec<(IpNet, V)>, KernelError> {
+        let mut all = Vec::new();
+        for (key, value) in present(self.hosts_v4.iter(), self.names.hosts_v4)? {
+            all.push((network(IpAddr::from(key), 32), value));
+        }
+        for (key, value) in present(self.scopes_v6.iter(), self.names.scopes_v6)? {
+            let address = (u128::from(u64::from_be_bytes(key)) << 64).to_be_bytes();
+            all.push((network(IpAddr::from(address), 64), value));
+        }
+        for (key, value) in present(self.prefixes_v4.iter(), self.names.prefixes_v4)? {
+            let [a, b, c, d, ..] = key.data();
+            all.push((network(IpAddr::from([a, b, c, d]), key.prefix_len()), value));
+        }
+        for (key, value) in present(self.prefixes_v6.iter(), self.names.prefixes_v6)? {
+            all.push((network(IpAddr::from(key.data()), key.prefix_len()), value));
+        }
+        all.sort_by_key(|(network, _)| *network);
+        Ok(all)
+    }
+}
+
+/// An entry's own prefix length, for a walk from one prefix to the next shorter one.
+pub(super) trait HasLength {
+    /// The length.
+    fn prefix_len(&self) -> u32;
+}
+
+impl<V: Pod + HasLength> List<V> {
+    /// Every entry that covers an address, the longest prefix first.
+    pub(super) fn covering(&self, address: IpAddr) -> Vec<(IpNet, V)> {
+        let (source, width) = (super::maps::source(address), if address.is_ipv4() { 32 } else { 128 });
+        let mut found: Vec<_> =
+            self.host(source).map(|value| (if width == 32 { 32 } else { 64 }, value)).into_iter().collect();
+        let mut longest = Some(width);
+        while let Some(value) = longest.and_then(|longest| self.prefix(source, longest)) {
+            longest = value.prefix_len().checked_sub(1);
+            found.push((value.prefix_len(), value));
+        }
+        found.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+        found.into_iter().map(|(length, value)| (network(address, length).trunc(), value)).collect()
+    }
+}
+
+/// Where the entry of a network is kept.
+pub(super) enum MapKey {
+    HostV4(HostV4),
+    ScopeV6(ScopeV6),
+    PrefixV4(Key<PrefixV4>),
+    PrefixV6(Key<PrefixV6>),
+}
+
+impl MapKey {
+    pub(super) fn of(network: &IpNet) -> Self {
+        let length = network.prefix_len().into();
+        match network.addr() {
+            IpAddr::V4(address) if length == 32 => Self::HostV4(address.octets()),
+            IpAddr::V6(address) if length == 64 => Self::ScopeV6(scope_v6(address.octets())),
+            IpAddr::V4(address) => Self::PrefixV4(Key::new(length, prefix_v4(address.octets()))),
+            IpAddr::V6(address) => Self::PrefixV6(Key::new(length, address.octets())),
+        }
+    }
+}
+
+/// Many entries, by the maps that they are kept in.
+struct Sorted<V> {
+    hosts_v4: Column<HostV4, V>,
+    scopes_v6: Column<ScopeV6, V>,
+    prefixes_v4: Column<Key<PrefixV4>, V>,
+    prefixes_v6: Column<Key<PrefixV6>, V>,
+}
+
+impl<V: Copy> Sorted<V> {
+    fn of(entries: impl Iterator<Item = (IpNet, V)>) -> Self {
+        let mut sorted = Self {
+            hosts_v4: Column::default(),
+            scopes_v6: Column::default(),
+            prefixes_v4: Column::default(),
+            prefixes_v6: Column::default(),
+        };
+        for (network, value) in entries {
+            match MapKey::of(&network) {
+                MapKey::HostV4(key) => sorted.hosts_v4.push(network, key, value),
+                MapKey::ScopeV6(key) => sorted.scopes_v6.push(network, key, value),
+                MapKey::PrefixV4(key) => sorted.prefixes_v4.push(network, key, value),
+                MapKey::PrefixV6(key) => sorted.prefixes_v6.push(network, key, value),
+            }
+        }
+        sorted
+    }
+}
+
+/// Entries of one map, as a batch call wants them.
+struct Column<K, V> {
+    networks: Vec<IpNet>,
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<K, V> Default for Column<K, V> {
+    fn default() -> Self {
+        Self { networks: Vec::new(), keys: Vec::new(), values: Vec::new() }
+    }
+}
+
+impl<K, V: Copy> Column<K, V> {
+    fn push(&mut self, network: IpNet, key: K, value: V) {
+        self.networks.push(network);
+        self.keys.push(key);
+        self.values.push(value);
+    }
+
+    /// Runs a batch call, and returns what it left undone.
+    fn rest(&self, call: impl FnOnce(&[K], &[V]) -> usize) -> Vec<(IpNet, V)> {
+        let done = if self.keys.is_empty() { 0 } else { call(&self.keys, &self.values) };
+        self.networks.iter().copied().zip(self.values.iter().copied()).skip(done).collect()
+    }
+}
+
+/// Entries of an iterator; those that vanish meanwhile are skipped.
+fn present<K: Pod, V>(
+    entries: impl Iterator<Item = Result<(K, V), MapError>>,
+    map: &'static str,
+) -> Result<Vec<(K, V)>, KernelError> {
+    let entries = entries.filter(|entry| !matches!(entry, Err(MapError::KeyNotFound)));
+    entries.collect::<Result<_, _>>().map_err(|error| KernelError::map(map, error))
+}
+
+/// A length from the kernel is never longer than its family's; if it were, the address alone is meant.
+fn network(address: IpAddr, length: u32) -> IpNet {
+    let length = u8::try_from(length).unwrap_or(u8::MAX);
+    IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address))
+}
+
+/// Removing what is not there is no error: both ways end in the same state.
+fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), KernelError> {
+    match result {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(error) => match super::error::deepest_io_error(&error).and_then(std::io::Error::raw_os_error) {
+            Some(code) if code == nix::libc::ENOENT => Ok(()),
+            _ => Err(KernelError::map(map, error)),
+        },
+    }
+}
