@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapError};
+use aya::programs::loaded_programs;
 use filter_common::abi::{BlockEntry, NeverEntry, mode};
 use filter_common::judge::judge;
 use filter_common::packet::{Flow, Payload};
@@ -43,6 +44,9 @@ pub struct LinkView {
     pub mode: Option<Mode>,
     /// The number of the program there, as `bpftool prog` lists it.
     pub program: Option<u32>,
+    /// Instructions that the verifier went through to accept it; none before Linux 5.16, or without the permission to
+    /// ask for a program by its number.
+    pub verified_instructions: Option<u32>,
 }
 
 /// Packets of one reason, over all CPUs.
@@ -227,7 +231,13 @@ impl View {
         let mut links: Vec<_> = names
             .map(|interface| {
                 let xdp = known.iter().find(|link| link.name == interface).and_then(|link| link.xdp);
-                LinkView { interface, mode: xdp.map(|(mode, _)| mode), program: xdp.and_then(|(_, id)| id) }
+                let program = xdp.and_then(|(_, id)| id);
+                LinkView {
+                    interface,
+                    mode: xdp.map(|(mode, _)| mode),
+                    program,
+                    verified_instructions: program.and_then(verified_instructions),
+                }
             })
             .collect();
         links.sort_by(|a, b| a.interface.cmp(&b.interface));
@@ -283,6 +293,10 @@ fn v4(data: [u8; 8]) -> IpAddr {
 fn network(address: IpAddr, length: u32) -> IpNet {
     let length = u8::try_from(length).unwrap_or(u8::MAX);
     IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address))
+}
+
+fn verified_instructions(program: u32) -> Option<u32> {
+    loaded_programs().flatten().find(|info| info.id() == program)?.verified_instruction_count()
 }
 
 fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
