@@ -6,6 +6,7 @@
 
 mod build;
 mod ci;
+mod kernels;
 mod lab;
 mod run;
 mod setup;
@@ -41,6 +42,9 @@ enum Verb {
     },
     /// Run every test, the end-to-end ones as root
     Test {
+        /// Instead: show that the release filter loads and drops on Linux 6.1, 6.12 and the running kernel
+        #[arg(long, conflicts_with = "arguments")]
+        kernels: bool,
         /// Arguments of the test runner, such as part of a test's name
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -56,7 +60,8 @@ fn main() -> ExitCode {
         Verb::Setup => setup::everything(),
         Verb::Build { release } => build::build(release).map(drop),
         Verb::Run { arguments } => run::run(&arguments),
-        Verb::Test { arguments } => test::test(&arguments),
+        Verb::Test { kernels: true, .. } => kernels::kernels(),
+        Verb::Test { arguments, .. } => test::test(&arguments),
         Verb::Lab => lab::lab(),
         Verb::Ci => ci::ci(),
     };

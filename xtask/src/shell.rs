@@ -45,8 +45,13 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
 
 /// Whether a program is in the path.
 pub(crate) fn finds(program: &str) -> bool {
+    which(program).is_some()
+}
+
+/// Where in the path a program is.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// Runs a command to its end, its output where ours goes.

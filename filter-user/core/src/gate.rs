@@ -89,7 +89,7 @@ impl Book {
     }
 
     /// An entry is in its map now; one that was there already changes nothing.
-    pub fn add(&mut self, network: &IpNet, bits: &mut impl Bits) {
+    pub fn add(&mut self, network: &IpNet, bits: &mut dyn Bits) {
         let place = Place::of(network);
         let is_new = match place {
             Place::HostV4(host) => self.hosts_v4.insert(host),
@@ -102,7 +102,7 @@ impl Book {
     }
 
     /// An entry is about to leave its map; one that was not there changes nothing.
-    pub fn remove(&mut self, network: &IpNet, bits: &mut impl Bits) {
+    pub fn remove(&mut self, network: &IpNet, bits: &mut dyn Bits) {
         let place = Place::of(network);
         let was_there = match place {
             Place::HostV4(host) => self.hosts_v4.remove(&host),
@@ -114,7 +114,7 @@ impl Book {
         }
     }
 
-    fn count(&mut self, place: Place, up: bool, bits: &mut impl Bits) {
+    fn count(&mut self, place: Place, up: bool, bits: &mut dyn Bits) {
         match place {
             Place::HostV4(host) => self.count_v4(host >> 8, 1, 0, up, bits),
             Place::PrefixV4(network) => {
@@ -133,7 +133,7 @@ impl Book {
     }
 
     /// Counts one entry in `networks` /24s in a row, and writes each word of the gate at most once.
-    fn count_v4(&mut self, first: u32, networks: u32, which: usize, up: bool, bits: &mut impl Bits) {
+    fn count_v4(&mut self, first: u32, networks: u32, which: usize, up: bool, bits: &mut dyn Bits) {
         let mut pending = (Slot::of(first).word, 0);
         for index in first..first + networks {
             let needs = &mut self.near_v4[index as usize][which];
@@ -151,7 +151,7 @@ impl Book {
         flip(bits, Family::V4, pending, up);
     }
 
-    fn count_v6(&mut self, upper: u64, class: u32, is_host: bool, up: bool, bits: &mut impl Bits) {
+    fn count_v6(&mut self, upper: u64, class: u32, is_host: bool, up: bool, bits: &mut dyn Bits) {
         let slot = gate::slot_v6(self.key, upper, class);
         let index = slot.word * 32 + slot.shift / 2;
         let needs = self.near_v6.entry(index).or_default();
@@ -197,7 +197,7 @@ const fn step(count: &mut u32, up: bool) {
     *count = if up { *count + 1 } else { *count - 1 };
 }
 
-fn flip(bits: &mut impl Bits, family: Family, (word, mask): (u32, u64), up: bool) {
+fn flip(bits: &mut dyn Bits, family: Family, (word, mask): (u32, u64), up: bool) {
     match mask {
         0 => {}
         mask if up => bits.set(family, word, mask),

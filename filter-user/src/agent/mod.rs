@@ -69,7 +69,10 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
 
 async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
     let Prepared { listeners, control, surroundings, store, stored } = prepared;
-    let (filter, attachments) = filter::load(config, &surroundings).await?;
+    #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
+    let (mut filter, attachments) = filter::load(config, &surroundings).await?;
+    #[cfg(debug_assertions)]
+    filter.iter_mut().for_each(Filter::follow_diagnostics);
     let held = filter.as_ref().map_or_else(|| Ok(Held::default()), Filter::held)?;
     let mut engine = Engine::new(config.policy.clone());
     let now = clock::now();

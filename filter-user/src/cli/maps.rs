@@ -34,13 +34,15 @@ pub(super) async fn show(config: &Config, verb: MapsVerb) -> Result<(), Failure>
 fn list(view: &MapsView) -> Result<(), Failure> {
     table::line(&format!("pinned in {}, {} mode", view.pin_directory.display(), view.mode))?;
     table::line("")?;
-    let mut links = Table::new(&["INTERFACE", "MODE", "PROGRAM"]);
+    let mut links = Table::new(&["INTERFACE", "MODE", "PROGRAM", "VERIFIED INSTRUCTIONS"]);
+    let number = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
     for link in &view.links {
         let mode = link.mode.map_or("the interface has gone", |mode| mode.name());
         links.row(&[
             link.interface.as_str(),
             mode,
-            &link.program.map_or_else(String::new, |id| id.to_string()),
+            &number(link.program),
+            &number(link.verified_instructions),
         ]);
     }
     links.print()?;

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aya::maps::IterableMap as _;
-use aya::programs::Xdp;
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit};
+use filter_common::reason::Verdict;
 use filter_common::{gate, limits};
 use filter_core::decision::{Change, Origin};
 use filter_core::engine::{Held, HeldBlock, HeldNever};
@@ -28,6 +29,11 @@ use super::maps::{self, Maps};
 
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter-ebpf"));
+
+/// `xdp_action` of `linux/bpf.h`.
+const XDP_DROP: u32 = 1;
+/// `xdp_action` of `linux/bpf.h`.
+const XDP_PASS: u32 = 2;
 
 /// What the filter does.
 #[derive(Debug, Clone)]
@@ -120,8 +126,6 @@ impl Filter {
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
-        #[cfg(debug_assertions)]
-        super::diagnostics::follow(&mut program);
         let mut maps = Maps::open(directory)?;
         let mut settings = write_ports(&mut maps, wanted)?;
         let blocks = adopt(&maps.blocks, settings.block_gate())?;
@@ -140,6 +144,12 @@ impl Filter {
             courtesy: wanted.courtesy_replies,
             _lock: lock,
         })
+    }
+
+    /// Hands the program's own log lines on, in debug builds; needs a runtime.
+    #[cfg(debug_assertions)]
+    pub fn follow_diagnostics(&mut self) {
+        super::diagnostics::follow(&mut self.program);
     }
 
     /// Brings the kernel closer to what is wanted, change by change in their order, many in one call where they are
@@ -185,6 +195,19 @@ impl Filter {
             built_in: entry.built_in != 0,
         });
         Ok(Held { blocks: blocks.collect(), nevers: nevers.collect() })
+    }
+
+    /// Runs the program on a frame that no interface has seen, `repeat` times; says whether it drops it, and how long one
+    /// run took. Counters count it like any other.
+    pub fn try_on(&mut self, frame: &[u8], repeat: u32) -> Result<(Verdict, Duration), KernelError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let run = xdp(&mut self.program)?.test_run(options);
+        let run = run.map_err(|error| KernelError::program(&error, &self.pin_directory))?;
+        match run.return_value {
+            XDP_DROP => Ok((Verdict::Drop, run.duration)),
+            XDP_PASS => Ok((Verdict::Pass, run.duration)),
+            other => Err(KernelError::Other(format!("the program answered {other}"))),
+        }
     }
 
     fn block_entry(&self, change: &Change) -> Option<(IpNet, BlockEntry)> {

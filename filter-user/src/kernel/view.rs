@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aya::Pod;
 use aya::maps::{Array, MapData, MapError};
+use aya::programs::loaded_programs;
 use filter_common::abi::{BlockEntry, NeverEntry, mode};
 use filter_common::judge::judge;
 use filter_common::packet::{Flow, Payload};
@@ -45,6 +46,9 @@ pub struct LinkView {
     pub mode: Option<Mode>,
     /// The number of the program there, as `bpftool prog` lists it.
     pub program: Option<u32>,
+    /// Instructions that the verifier went through to accept it; none before Linux 5.16, or without the permission to
+    /// ask for a program by its number.
+    pub verified_instructions: Option<u32>,
 }
 
 /// Packets of one reason, over all CPUs.
@@ -149,9 +153,14 @@ impl View {
             pin_directory: self.directory.clone(),
             mode: if maps.settings()?.mode == mode::ENFORCE { "enforce" } else { "observe" },
             links: self.links().await?,
-            maps: [self.describe_list(&maps.blocks)?, self.describe_list(&maps.nevers)?].concat(),
+            maps: self.maps()?,
             counters: self.counters()?,
         })
+    }
+
+    /// The lists' maps, with their entries counted one by one.
+    pub fn maps(&self) -> Result<Vec<MapView>, KernelError> {
+        Ok([self.describe_list(&self.maps.blocks)?, self.describe_list(&self.maps.nevers)?].concat())
     }
 
     /// What the kernel would do with an address, and why.
@@ -191,7 +200,8 @@ impl View {
         ])
     }
 
-    fn counters(&self) -> Result<Vec<CounterView>, KernelError> {
+    /// Packets and bytes by reason, over all CPUs.
+    pub fn counters(&self) -> Result<Vec<CounterView>, KernelError> {
         let read = |reason: Reason| {
             let values = self.maps.counters.get(&reason.index(), 0);
             let values = values.map_err(|error| KernelError::map(maps::COUNTERS, error))?;
@@ -217,7 +227,13 @@ impl View {
         let mut links: Vec<_> = names
             .map(|interface| {
                 let xdp = known.iter().find(|link| link.name == interface).and_then(|link| link.xdp);
-                LinkView { interface, mode: xdp.map(|(mode, _)| mode), program: xdp.and_then(|(_, id)| id) }
+                let program = xdp.and_then(|(_, id)| id);
+                LinkView {
+                    interface,
+                    mode: xdp.map(|(mode, _)| mode),
+                    program,
+                    verified_instructions: program.and_then(verified_instructions),
+                }
             })
             .collect();
         links.sort_by(|a, b| a.interface.cmp(&b.interface));
@@ -248,6 +264,10 @@ fn exempt((network, entry): (IpNet, NeverEntry), now: Now) -> ExemptView {
     let until = Instant::from_nanos(entry.until);
     let until = (until != Instant::FAR_FUTURE).then(|| now.wall_of(until));
     ExemptView { network, until, built_in: entry.built_in != 0 }
+}
+
+fn verified_instructions(program: u32) -> Option<u32> {
+    loaded_programs().flatten().find(|info| info.id() == program)?.verified_instruction_count()
 }
 
 fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {

@@ -5,7 +5,7 @@
 
 mod kernel;
 mod linker;
-mod packages;
+pub(crate) mod packages;
 mod stamp;
 mod toolchain;
 
@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     Run,
     /// Run the end-to-end tests, too.
     Test,
+    /// Run the filter on other kernels; not part of `everything`, because an emulator is much for who never does.
+    Kernels,
 }
 
 /// `cargo xtask setup`: all of it.
@@ -48,10 +50,16 @@ pub(crate) fn ready(purpose: Purpose) -> Result<()> {
     }
     std::fs::create_dir_all(logs()).context("cannot write to the target folder")?;
     let choice = toolchain::choose()?;
-    if purpose == Purpose::Test {
-        packages::install(&packages::LAB, "the end-to-end tests")?;
+    let mut witnesses = vec![choice.witness.clone(), linker::install(&choice)?];
+    match purpose {
+        Purpose::Build | Purpose::Run => {}
+        Purpose::Test => packages::install(&packages::LAB, "the end-to-end tests")?,
+        Purpose::Kernels => {
+            packages::install(&packages::KERNELS, "running the filter on other kernels")?;
+            witnesses.extend(["qemu-system-x86_64", "busybox"].into_iter().filter_map(shell::which));
+        }
     }
-    stamp.write(&[&choice.witness, &linker::install(&choice)?])
+    stamp.write(&witnesses)
 }
 
 /// Where the output of installers goes.

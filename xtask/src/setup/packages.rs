@@ -14,9 +14,11 @@ pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxm
 /// What the lab is made of.
 pub(super) const LAB: [&str; 6] =
     ["iproute2", "postfix", "sasl2-bin", "libsasl2-modules", "swaks", "util-linux"];
+/// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.
+pub(super) const KERNELS: [&str; 4] = ["qemu-system-x86", "busybox-static", "iproute2", "util-linux"];
 
 /// Whether packages come from apt.
-pub(super) fn has_apt() -> bool {
+pub(crate) fn has_apt() -> bool {
     finds("apt-get") && finds("dpkg-query")
 }
 
@@ -30,7 +32,7 @@ pub(super) fn is_known(package: &str) -> bool {
 }
 
 /// Brings apt's own lists up to date.
-pub(super) fn refresh() -> Result<()> {
+pub(crate) fn refresh() -> Result<()> {
     println!("setup: reading the package lists (apt-get update)");
     quietly(as_root("apt-get")?.arg("update"), &super::logs().join("apt-update.log"))
 }

@@ -24,6 +24,7 @@ impl Stamp {
             // Running needs nothing that building does not, beside the kernel, which is looked at each time.
             Purpose::Build | Purpose::Run => "build.stamp",
             Purpose::Test => "test.stamp",
+            Purpose::Kernels => "kernels.stamp",
         };
         Self { path: super::logs().join(name) }
     }
@@ -34,7 +35,7 @@ impl Stamp {
     }
 
     /// Remembers that all is there, and by which files to notice if it goes.
-    pub(super) fn write(&self, witnesses: &[&Path]) -> Result<()> {
+    pub(super) fn write(&self, witnesses: &[PathBuf]) -> Result<()> {
         let lines: Vec<_> = witnesses.iter().map(|path| path.display().to_string()).collect();
         let text = format!("{EDITION}\n{}\n", lines.join("\n"));
         fs::write(&self.path, text).with_context(|| format!("cannot write {}", self.path.display()))
