@@ -109,10 +109,13 @@ pub struct StatusView {
     pub interfaces: Vec<InterfaceView>,
     /// Where its maps and links are pinned.
     pub pin_directory: String,
-    /// Changes that the kernel did not take since the agent started; userspace still enforces them.
+    /// Changes that the kernel has not taken; userspace still refuses blocked clients at accept.
     pub kernel_pending: u64,
     /// Where lists are kept.
     pub state_directory: String,
+    /// Changes that are in force and wait for a disk that takes them.
+    #[serde(default)]
+    pub store_pending: u64,
     /// Writes that the store lost since the agent started.
     pub store_failures: u64,
     /// Sessions now and since the start.

@@ -52,6 +52,9 @@ pub struct Block {
     pub since: Timestamp,
     /// When it ends by itself.
     pub until: Timestamp,
+    /// Decided while the agent only observed: it has never been enforced, and is not when the agent enforces again.
+    #[serde(default)]
+    pub observed: bool,
 }
 
 /// A network that is never blocked, whatever it does.

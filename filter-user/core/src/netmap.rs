@@ -79,6 +79,16 @@ impl<V> NetMap<V> {
         })
     }
 
+    /// The entries that lie inside a network, that of exactly this network included, ended or not.
+    pub fn within(&self, network: &IpNet) -> impl Iterator<Item = (&IpNet, &V)> {
+        // Networks are ordered by address, then by length: those inside lie between the first and the last address.
+        let first = IpNet::new(network.network(), 0).unwrap_or(*network);
+        let last = IpNet::from(network.broadcast());
+        let network = *network;
+        let inside = self.entries.range(first..=last).filter(move |(other, _)| network.contains(*other));
+        inside.map(|(other, (_, value))| (other, value))
+    }
+
     /// All entries with their ends, in the order of their networks.
     pub fn iter(&self) -> impl Iterator<Item = (&IpNet, Instant, &V)> {
         self.entries.iter().map(|(network, (until, value))| (network, *until, value))
@@ -138,6 +148,27 @@ mod tests {
         assert_eq!(map.remove(&net("10.0.0.0/8")), Some(8));
         assert_eq!(covering(&map, 15), [32]);
         assert_eq!(map.v4_lengths.len(), 1);
+    }
+
+    #[test]
+    fn what_lies_inside_a_network_is_found_whatever_lies_beside_it() {
+        let mut map = NetMap::new();
+        let inside = ["10.1.0.0/16", "10.1.0.0/32", "10.1.255.255/32", "10.1.128.0/17"];
+        for network in inside.iter().chain(&[
+            "10.0.0.0/8",
+            "10.0.255.255/32",
+            "10.2.0.0/32",
+            "0.0.0.0/0",
+            "2001:db8::/32",
+        ]) {
+            map.insert(net(network), at(1), ());
+        }
+        let mut found: Vec<_> = map.within(&net("10.1.0.0/16")).map(|(network, ())| *network).collect();
+        let mut wanted = inside.map(net).to_vec();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted);
+        assert_eq!(map.within(&net("::/0")).count(), 1);
     }
 
     #[test]

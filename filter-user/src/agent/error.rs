@@ -37,9 +37,10 @@ impl AgentError {
             Self::Kernel(error) => error.is_permission(),
             Self::Control(ControlError::Open { source, .. })
             | Self::Store(StoreError::Directory { source, .. }) => denied(source),
-            Self::Control(ControlError::Taken(_)) | Self::Store(_) | Self::System(_) | Self::Ended(_) => {
-                false
-            }
+            Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
+            | Self::Store(_)
+            | Self::System(_)
+            | Self::Ended(_) => false,
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn status(
         pin_directory: config.kernel.pin_directory.display().to_string(),
         kernel_pending: 0,
         state_directory: config.state_directory.display().to_string(),
+        store_pending: 0,
         store_failures: 0,
         sessions: SessionsView {
             total: none,

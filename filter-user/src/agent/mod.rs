@@ -105,7 +105,9 @@ async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
     inbox.close().await;
     farewell(&inbox).await;
     control.abort();
-    store.flushed().await;
+    if let Err(error) = store.flushed().await {
+        tracing::error!(%error, "stopping");
+    }
     ended
 }
 
@@ -132,9 +134,12 @@ fn raise_open_files() {
 async fn stop_signal() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // A terminal that goes away would otherwise end the agent without a word to its clients.
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
     }
     Ok(())
 }

@@ -51,7 +51,8 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
     row("never-block list", status.never.to_string());
     row("state", status.state_directory.clone());
     for (count, what) in [
-        (status.kernel_pending, "changes that the kernel did not take"),
+        (status.kernel_pending, "changes that the kernel has not taken"),
+        (status.store_pending, "changes that wait for the disk"),
         (status.store_failures, "changes that did not reach the disk"),
         (status.offences_lost, "offences that could not be judged in time"),
     ] {

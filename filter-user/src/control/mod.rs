@@ -8,17 +8,22 @@ mod problem;
 mod routes;
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use nix::unistd::{Uid, User};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 
 pub use client::{Client, ClientError};
 pub use problem::Problem;
 pub use routes::Agent;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 64;
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,9 @@ pub enum ControlError {
         "another agent is running (it answers on {0}); stop it first, or set `control_socket` to another path"
     )]
     Taken(PathBuf),
+    /// There is a file of that name.
+    #[error("{0} is a file and not a socket; set `control_socket` to a path of its own")]
+    NotASocket(PathBuf),
     /// It cannot be made.
     #[error(
         "cannot open the control socket {path}: {source}; set `control_socket` to a path that this user may write"
@@ -42,8 +50,19 @@ pub enum ControlError {
 
 /// Opens the socket; one that a dead agent left behind is replaced.
 pub async fn bind(path: &Path) -> Result<UnixListener, ControlError> {
-    if UnixStream::connect(path).await.is_ok() {
-        return Err(ControlError::Taken(path.to_path_buf()));
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+            if !is_socket {
+                return Err(ControlError::NotASocket(path.to_path_buf()));
+            }
+        }
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(ControlError::Open { path: path.to_path_buf(), source });
+        }
+        // It answers, or is too busy to.
+        Ok(_) | Err(_) => return Err(ControlError::Taken(path.to_path_buf())),
     }
     let open = || {
         if let Some(directory) = path.parent() {
@@ -53,9 +72,13 @@ pub async fn bind(path: &Path) -> Result<UnixListener, ControlError> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let listener = UnixListener::bind(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        // Before it listens: nobody gets in through the moment in between.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        UnixListener::from_std(std::os::unix::net::UnixListener::from(OwnedFd::from(socket)))
     };
     open().map_err(|source| ControlError::Open { path: path.to_path_buf(), source })
 }

@@ -55,6 +55,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
     Ok(Json(StatusView {
         mail_server_up: agent.edge.backend().is_up(),
         kernel_pending: counts.kernel_pending,
+        store_pending: agent.store.pending(),
         store_failures: agent.store.lost(),
         sessions: counts.sessions,
         blocks: counts.blocks,
@@ -91,25 +92,29 @@ async fn add_never(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     body: Result<Json<ListRequest>, JsonRejection>,
 ) -> Answer<Never> {
-    let Wish { network, span, comment, force: _ } = Wish::read(body)?;
-    let request = |answer| Request::Never { network, span, comment, author, answer };
+    let Wish { network, span, comment, force } = Wish::read(body)?;
+    let request = |answer| Request::Never { network, span, comment, author, force, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
 
 async fn remove_block(
     State(agent): State<Agent>,
+    ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
 ) -> Answer<Removed> {
     let network = Named::read(query)?;
-    done(&agent, agent.inbox.ask(|answer| Request::Unblock(network, answer)).await).await
+    let request = |answer| Request::Unblock { network, author, answer };
+    done(&agent, agent.inbox.ask(request).await).await
 }
 
 async fn remove_never(
     State(agent): State<Agent>,
+    ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
 ) -> Answer<Removed> {
     let network = Named::read(query)?;
-    done(&agent, agent.inbox.ask(|answer| Request::ForgetNever(network, answer)).await).await
+    let request = |answer| Request::ForgetNever { network, author, answer };
+    done(&agent, agent.inbox.ask(request).await).await
 }
 
 /// Answers when the change is durable.
@@ -122,8 +127,10 @@ async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T>
         };
         Problem::new(status, refusal)
     })?;
-    agent.store.flushed().await;
-    Ok(Json(answer))
+    match agent.store.flushed().await {
+        Ok(()) => Ok(Json(answer)),
+        Err(error) => Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, error)),
+    }
 }
 
 /// The network that a removal names.

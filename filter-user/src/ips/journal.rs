@@ -7,12 +7,13 @@ use filter_core::engine::Report;
 /// Writes a report to the log.
 pub(super) fn write(report: &Report) {
     match report {
-        Report::Offended { client, offence, multiplier, score } => tracing::debug!(
+        Report::Offended { client, offence, multiplier, score, spent } => tracing::debug!(
             %client,
             event = offence.kind.number(),
             name = offence.kind.name(),
             multiplier,
             score,
+            spent,
             detail = offence.detail,
             "offence"
         ),
@@ -25,7 +26,15 @@ pub(super) fn write(report: &Report) {
         Report::Spared { client, score, by } => {
             tracing::info!(%client, score, never_block = %by, "reached the threshold and is spared");
         }
-        Report::Unblocked(network) => tracing::info!(%network, "no longer blocked"),
+        Report::Unblocked { network, by: Some(by) } => tracing::info!(%network, by, "unblocked by hand"),
+        Report::Unblocked { network, by: None } => tracing::info!(%network, "no longer blocked"),
+        Report::Exempted(never) => {
+            tracing::info!(network = %never.network, by = never.author, comment = never.comment, "never blocked");
+        }
+        Report::Unexempted { network, by: Some(by) } => {
+            tracing::info!(%network, by, "taken off the never-block list by hand");
+        }
+        Report::Unexempted { network, by: None } => tracing::info!(%network, "no longer never-blocked"),
         Report::NoRoom(network) => tracing::error!(%network, "not blocked: the block list is full"),
     }
 }

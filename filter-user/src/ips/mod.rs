@@ -61,7 +61,14 @@ pub enum Request {
         answer: oneshot::Sender<Result<BlockView, Refusal>>,
     },
     /// Remove a block.
-    Unblock(IpNet, oneshot::Sender<Result<Removed, Refusal>>),
+    Unblock {
+        /// Of exactly this network.
+        network: IpNet,
+        /// Who asks.
+        author: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Removed, Refusal>>,
+    },
     /// List the blocks.
     Blocks(oneshot::Sender<Vec<BlockView>>),
     /// Exempt a network.
@@ -74,11 +81,20 @@ pub enum Request {
         comment: String,
         /// Who asks.
         author: String,
+        /// Even if it is very wide.
+        force: bool,
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Never, Refusal>>,
     },
     /// Remove an exemption.
-    ForgetNever(IpNet, oneshot::Sender<Result<Removed, Refusal>>),
+    ForgetNever {
+        /// Of exactly this network.
+        network: IpNet,
+        /// Who asks.
+        author: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Removed, Refusal>>,
+    },
     /// List the exemptions.
     Nevers(oneshot::Sender<Vec<Never>>),
     /// Count everything.

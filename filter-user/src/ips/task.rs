@@ -98,7 +98,12 @@ impl Ips {
                     Some(message) => self.handle(message),
                     None => return self.enforcer,
                 },
-                () = tokio::time::sleep(sleep) => self.engine.handle_timeout(clock::now()),
+                () = tokio::time::sleep(sleep) => {}
+            }
+            // After messages, too: a stream of them would otherwise keep every entry past its end.
+            let now = clock::now();
+            if self.engine.poll_timeout().is_some_and(|due| due <= now.instant) {
+                self.engine.handle_timeout(now);
             }
             self.carry_out();
         }
@@ -201,22 +206,22 @@ impl Ips {
                 self.carry_out();
                 let _ = answer.send(result);
             }
-            Request::Unblock(network, answer) => {
-                let result = self.engine.unblock(network, now);
+            Request::Unblock { network, author, answer } => {
+                let result = self.engine.unblock(network, author, now);
                 self.carry_out();
                 let _ = answer.send(result);
             }
-            Request::Never { network, span, comment, author, answer } => {
-                let result = self.engine.never(network, span, comment, author, now);
+            Request::Never { network, span, comment, author, force, answer } => {
+                let result = self.engine.never(network, span, comment, author, force, now);
                 self.carry_out();
                 let _ = answer.send(result);
             }
-            Request::ForgetNever(network, answer) => {
-                let result = self.engine.forget_never(network, now);
+            Request::ForgetNever { network, author, answer } => {
+                let result = self.engine.forget_never(network, author, now);
                 self.carry_out();
                 let _ = answer.send(result);
             }
-            Request::Blocks(answer) => drop(answer.send(self.engine.blocks().collect())),
+            Request::Blocks(answer) => drop(answer.send(self.engine.blocks(now.instant).collect())),
             Request::Nevers(answer) => drop(answer.send(self.engine.nevers().cloned().collect())),
             Request::Count(answer) => drop(answer.send(self.count())),
         }

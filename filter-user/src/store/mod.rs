@@ -2,21 +2,24 @@
 //!
 //! One thread owns the database and writes in groups: everything that is waiting goes into one transaction. Nobody
 //! waits for the disk but an administrator, who is told "done" only when it is ([`Store::flushed`]). When the disk
-//! fails, blocking goes on: the loss is counted and logged.
+//! fails, blocking goes on, what could not be written waits for it, and what does not fit is counted as lost.
 
 mod schema;
 mod writer;
 
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use filter_core::decision::{Block, Never};
 use filter_core::engine::Record;
 use tokio::sync::oneshot;
 
-use writer::Job;
+use writer::{Job, Trouble};
 
 /// Changes that may wait for the disk; a full queue loses changes rather than memory.
 const QUEUE_LIMIT: usize = 65_536;
@@ -34,8 +37,13 @@ pub enum StoreError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The file is not a database, or is damaged.
-    #[error("cannot use the database {path}: {source}; move it away to start with empty lists")]
+    /// Another process has the directory.
+    #[error(
+        "another gatepost keeps its state in {0}; stop it first, or set `state_directory` to another directory"
+    )]
+    Taken(PathBuf),
+    /// The file cannot be read or written.
+    #[error("cannot use the database {path}: {source}; {}", remedy(source))]
     Database {
         /// The file.
         path: PathBuf,
@@ -56,6 +64,25 @@ pub enum StoreError {
     },
 }
 
+fn remedy(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly,
+    };
+    match error.sqlite_error_code() {
+        Some(DatabaseBusy | DatabaseLocked) => "end the program that has it open, then start again",
+        Some(CannotOpen | PermissionDenied | ReadOnly) => "let this user write it, or set `state_directory`",
+        Some(DiskFull) => "free some space on its disk, then start again",
+        _ => "look at the disk, or move the file away to start with empty lists",
+    }
+}
+
+/// What was asked for is in force, and is not on the disk.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "the change is in force, but is lost at a restart until it can be written: {0}; look at the disk of the state directory"
+)]
+pub struct NotDurable(String);
+
 /// What the database held when it was opened.
 pub type Stored = (Vec<Block>, Vec<Never>);
 
@@ -63,45 +90,64 @@ pub type Stored = (Vec<Block>, Vec<Never>);
 #[derive(Debug, Clone)]
 pub struct Store {
     jobs: SyncSender<Job>,
-    lost: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
 }
 
 impl Store {
     /// Opens the database in a directory, making both if they are not there, and starts the writer.
     pub fn open(directory: &Path) -> Result<(Self, Stored), StoreError> {
         let in_directory = |source| StoreError::Directory { path: directory.to_path_buf(), source };
-        std::fs::create_dir_all(directory).map_err(in_directory)?;
+        // Not for others: it says who wrote to whom, and when.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(in_directory)?;
+        let lock = File::open(directory).map_err(in_directory)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Taken(directory.to_path_buf())),
+            Err(TryLockError::Error(source)) => return Err(in_directory(source)),
+        }
         let path = directory.join("gatepost.db");
         let (database, stored) = schema::open(&path)?;
         let (jobs, queue) = sync_channel(QUEUE_LIMIT);
-        let lost = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&lost);
-        std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || writer::run(database, &queue, &count))
-            .map_err(in_directory)?;
-        Ok((Self { jobs, lost }, stored))
+        let trouble = Arc::new(Trouble::default());
+        let told = Arc::clone(&trouble);
+        let run = move || {
+            writer::run(database, &queue, &told);
+            drop(lock);
+        };
+        std::thread::Builder::new().name("store".to_owned()).spawn(run).map_err(in_directory)?;
+        Ok((Self { jobs, trouble }, stored))
     }
 
     /// Hands a change to the writer; never waits.
     pub fn put(&self, record: Record) {
         if self.jobs.try_send(Job::Write(record)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.trouble.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Waits until everything that was put before is on the disk, or counted as lost.
-    pub async fn flushed(&self) {
+    /// Waits until everything that was put before is on the disk.
+    pub async fn flushed(&self) -> Result<(), NotDurable> {
         let (done, wait) = oneshot::channel();
-        if self.jobs.try_send(Job::Flush(done)).is_ok() {
-            // The sender is dropped only when the writer has gone, and then there is nothing to wait for.
-            let _ = wait.await;
+        let mut job = Job::Flush(done);
+        while let Err(error) = self.jobs.try_send(job) {
+            job = match error {
+                TrySendError::Full(job) => job,
+                TrySendError::Disconnected(_) => return Err(NotDurable("the writer has ended".to_owned())),
+            };
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        wait.await.unwrap_or_else(|_| Err(NotDurable("the writer has ended".to_owned())))
+    }
+
+    /// Changes that wait for a disk that takes them.
+    pub fn pending(&self) -> u64 {
+        self.trouble.pending.load(Ordering::Relaxed)
     }
 
     /// Changes that did not reach the disk.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.trouble.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -120,6 +166,7 @@ mod tests {
             author: "engine".to_owned(),
             since: Timestamp::from_millis(1),
             until: Timestamp::FAR_FUTURE,
+            observed: false,
         }
     }
 
@@ -141,23 +188,58 @@ mod tests {
             store.put(Record::PutBlock(block("10.0.0.0/8")));
             store.put(Record::PutNever(never.clone()));
             store.put(Record::DropBlock("10.0.0.0/8".parse().unwrap()));
-            store.flushed().await;
-            assert_eq!(store.lost(), 0);
+            store.flushed().await.unwrap();
+            assert_eq!((store.lost(), store.pending()), (0, 0));
         }
-        let (_store, stored) = Store::open(directory.path()).unwrap();
+        // The first writer ends when it has noticed that nobody can ask it any more.
+        let (_store, stored) = loop {
+            match Store::open(directory.path()) {
+                Err(StoreError::Taken(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
+                result => break result.unwrap(),
+            }
+        };
         assert_eq!(stored, (vec![block("192.0.2.7/32")], vec![never]));
     }
 
-    #[test]
-    fn what_is_no_database_is_named_with_its_remedy() {
+    #[tokio::test]
+    async fn a_damaged_database_is_set_aside_and_a_new_one_begun() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(
-            directory.path().join("gatepost.db"),
-            "this is not a database, not at all".repeat(100),
-        )
-        .unwrap();
-        let error = Store::open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("gatepost.db") && error.contains("move it away"), "{error}");
+        let path = directory.path().join("gatepost.db");
+        let rubbish = "this is not a database, not at all".repeat(100);
+        std::fs::write(&path, &rubbish).unwrap();
+        let (store, stored) = Store::open(directory.path()).unwrap();
+        assert_eq!(stored, (vec![], vec![]));
+        store.put(Record::PutBlock(block("192.0.2.7/32")));
+        store.flushed().await.unwrap();
+        let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let aside = names.filter(|path| path.to_string_lossy().contains("damaged"));
+        let kept: Vec<_> = aside.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        assert_eq!(kept, [rubbish]);
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_does_not_take_is_said_and_written_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        // Another writer holds the database for longer than SQLite waits.
+        let other = rusqlite::Connection::open(directory.path().join("gatepost.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        store.put(Record::PutBlock(block("192.0.2.7/32")));
+        let told = store.flushed().await.unwrap_err().to_string();
+        assert!(told.contains("in force"), "{told}");
+        assert_eq!((store.lost(), store.pending()), (0, 1));
+        other.execute_batch("COMMIT").unwrap();
+        store.flushed().await.unwrap();
+        assert_eq!((store.lost(), store.pending()), (0, 0));
+        let count = "SELECT count(*) FROM block";
+        assert_eq!(other.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_directory_has_one_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = Store::open(directory.path()).unwrap();
+        assert!(matches!(Store::open(directory.path()), Err(StoreError::Taken(_))));
     }
 
     #[test]

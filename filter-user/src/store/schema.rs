@@ -1,6 +1,6 @@
 //! The layout of the database, and how its rows become decisions again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use filter_core::decision::{Block, Never, Origin};
 use filter_core::time::Timestamp;
@@ -11,7 +11,8 @@ use rusqlite::{Connection, Row};
 use super::{StoreError, Stored};
 
 /// Each step brings the layout from its index to the next; a step that has been released is never changed.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE block (
         network TEXT PRIMARY KEY,
         origin  TEXT NOT NULL,
@@ -27,13 +28,33 @@ const MIGRATIONS: [&str; 1] = ["
         since   INTEGER NOT NULL,
         until   INTEGER          -- NULL: for good
     ) STRICT;
-"];
+",
+    "ALTER TABLE block ADD COLUMN observed INTEGER NOT NULL DEFAULT 0;",
+];
 
-/// Opens the database, brings its layout up to date and reads both lists.
+/// Opens the database, brings its layout up to date and reads both lists. One that is damaged is set aside, and the
+/// lists begin empty: the kernel still holds the blocks, and a gateway without an agent helps nobody.
 pub(super) fn open(path: &Path) -> Result<(Connection, Stored), StoreError> {
+    match open_sound(path) {
+        Err(StoreError::Database { source, .. }) if is_damage(&source) => {
+            let aside = set_aside(path)?;
+            tracing::error!(error = %source, aside = %aside.display(), "the database is damaged and has been set aside");
+            open_sound(path)
+        }
+        result => result,
+    }
+}
+
+fn open_sound(path: &Path) -> Result<(Connection, Stored), StoreError> {
     let fault = |source| StoreError::Database { path: path.to_path_buf(), source };
     let mut database = Connection::open(path).map_err(fault)?;
     database.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
+    let verdict: String =
+        database.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(fault)?;
+    if verdict != "ok" {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        return Err(fault(rusqlite::Error::SqliteFailure(code, Some(verdict))));
+    }
     let found: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fault)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     if found > known {
@@ -49,8 +70,30 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Stored), StoreError> {
     Ok((database, stored))
 }
 
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Renames the database and what SQLite keeps beside it.
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let now = crate::clock::now().wall.as_millis();
+    let named = |suffix: &str| PathBuf::from(format!("{}.damaged-{now}{suffix}", path.display()));
+    for suffix in ["", "-wal", "-shm"] {
+        let from = PathBuf::from(format!("{}{suffix}", path.display()));
+        match std::fs::rename(&from, named(suffix)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Directory { path: from, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(named(""))
+}
+
 fn read(database: &Connection) -> rusqlite::Result<Stored> {
-    let mut blocks = database.prepare("SELECT network, origin, reason, author, since, until FROM block")?;
+    let mut blocks =
+        database.prepare("SELECT network, origin, reason, author, since, until, observed FROM block")?;
     let blocks = blocks.query_map([], block_of)?.collect::<Result<_, _>>()?;
     let mut nevers = database.prepare("SELECT network, comment, author, since, until FROM never")?;
     let nevers = nevers.query_map([], never_of)?.collect::<Result<_, _>>()?;
@@ -68,6 +111,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
         author: row.get(3)?,
         since: Timestamp::from_millis(row.get(4)?),
         until: Timestamp::from_millis(row.get(5)?),
+        observed: row.get(6)?,
     })
 }
 

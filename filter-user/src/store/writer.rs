@@ -1,45 +1,107 @@
-//! The one thread that writes to the database.
+//! The one thread that writes to the database, and tries again while the disk does not let it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use filter_core::engine::Record;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
+use super::{NotDurable, QUEUE_LIMIT};
+
 /// Changes that share one transaction; more would only make the first ones wait.
 const GROUP_LIMIT: usize = 1024;
+
+/// How long a disk that has failed is left alone.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// What the writer is asked to do.
 pub(super) enum Job {
     Write(Record),
-    Flush(oneshot::Sender<()>),
+    /// Answer when everything before is on the disk, or why it is not.
+    Flush(oneshot::Sender<Result<(), NotDurable>>),
+}
+
+/// What the writer cannot do at the moment, and how much it has not done.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Changes that wait for the disk.
+    pub(super) pending: AtomicU64,
+    /// Changes that never reached it.
+    pub(super) lost: AtomicU64,
 }
 
 /// Writes until the last sender has gone.
-pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, lost: &AtomicU64) {
-    while let Ok(first) = queue.recv() {
-        let mut records = Vec::new();
+pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Trouble) {
+    let mut pending: VecDeque<Record> = VecDeque::new();
+    loop {
+        let first = match queue.recv_timeout(if pending.is_empty() { Duration::MAX } else { RETRY }) {
+            Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut waiting = Vec::new();
         let more = std::iter::from_fn(|| queue.try_recv().ok());
-        for job in std::iter::once(first).chain(more).take(GROUP_LIMIT) {
+        for job in first.into_iter().chain(more).take(GROUP_LIMIT) {
             match job {
-                Job::Write(record) => records.push(record),
+                Job::Write(record) => pending.push_back(record),
                 Job::Flush(done) => waiting.push(done),
             }
         }
-        if let Err(error) = write(&mut database, &records) {
-            let before = lost.fetch_add(records.len() as u64, Ordering::Relaxed);
+        let outcome = write_all(&mut database, &mut pending, &trouble.lost);
+        let had_trouble = trouble.pending.swap(pending.len() as u64, Ordering::Relaxed) > 0;
+        match &outcome {
             // Once per spell of trouble: a full disk would otherwise fill the log as well.
-            if before == 0 {
-                tracing::error!(%error, "the store cannot be written; blocking goes on, changes are lost at a restart");
+            Err(error) if !had_trouble => {
+                tracing::error!(%error, "the store cannot be written; blocking goes on, and it is tried again");
             }
+            Ok(()) if had_trouble => tracing::info!("the store can be written again; nothing waits any more"),
+            Ok(()) | Err(_) => {}
         }
+        let outcome = outcome.map_err(|error| NotDurable(error.to_string()));
         for done in waiting {
             // Whoever asked may have stopped waiting.
-            let _ = done.send(());
+            let _ = done.send(outcome.clone());
         }
     }
+}
+
+/// Writes what waits; what stays waits for a disk that works.
+fn write_all(
+    database: &mut Connection,
+    pending: &mut VecDeque<Record>,
+    lost: &AtomicU64,
+) -> rusqlite::Result<()> {
+    let Err(error) = write(database, pending.make_contiguous()) else {
+        pending.clear();
+        return Ok(());
+    };
+    if !is_about_the_record(&error) {
+        let too_many = pending.len().saturating_sub(QUEUE_LIMIT);
+        pending.drain(..too_many);
+        lost.fetch_add(too_many as u64, Ordering::Relaxed);
+        return Err(error);
+    }
+    // One record that the database will never take must not hold up the others.
+    while let Some(record) = pending.front() {
+        match write(database, std::slice::from_ref(record)) {
+            Ok(()) => {}
+            Err(error) if is_about_the_record(&error) => {
+                tracing::error!(%error, ?record, "a change cannot be stored and is lost at a restart");
+                lost.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error),
+        }
+        pending.pop_front();
+    }
+    Ok(())
+}
+
+fn is_about_the_record(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
 fn write(database: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
@@ -56,8 +118,8 @@ fn write(database: &mut Connection, records: &[Record]) -> rusqlite::Result<()> 
 fn apply(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::PutBlock(block) => {
-            let sql = "INSERT OR REPLACE INTO block (network, origin, reason, author, since, until) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let sql = "INSERT OR REPLACE INTO block (network, origin, reason, author, since, until, observed) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             transaction.prepare_cached(sql)?.execute(params![
                 block.network.to_string(),
                 block.origin.name(),
@@ -65,6 +127,7 @@ fn apply(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
                 block.author,
                 block.since.as_millis(),
                 block.until.as_millis(),
+                block.observed,
             ])
         }
         Record::DropBlock(network) => {

@@ -8,7 +8,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -73,6 +73,8 @@ pub enum Report {
         multiplier: u32,
         /// The score of its scope with it.
         score: u64,
+        /// Whether it counts in no score, because a block already answers for it.
+        spent: bool,
     },
     /// A network is blocked from now on; in observe mode it would be.
     Blocked {
@@ -91,7 +93,21 @@ pub enum Report {
         by: IpNet,
     },
     /// An entry of the block list ended or was removed.
-    Unblocked(IpNet),
+    Unblocked {
+        /// Whose.
+        network: IpNet,
+        /// Who removed it; none: its time had come.
+        by: Option<String>,
+    },
+    /// A network is never blocked from now on.
+    Exempted(Never),
+    /// An entry of the never-block list ended or was removed.
+    Unexempted {
+        /// Whose.
+        network: IpNet,
+        /// Who removed it; none: its time had come.
+        by: Option<String>,
+    },
     /// The block list is full; this network is not on it.
     NoRoom(IpNet),
 }
@@ -111,9 +127,7 @@ pub enum Refusal {
     #[error("{0} is built in, so that the gateway stays reachable; it cannot be removed or changed")]
     BuiltIn(IpNet),
     /// Wider than anybody means.
-    #[error(
-        "{0} would block a large part of the internet; name smaller networks, or use --force if you mean it"
-    )]
+    #[error("{0} is a large part of the internet; name smaller networks, or use --force if you mean it")]
     TooWide(IpNet),
     /// The list is full.
     #[error("the list is full ({0} entries); remove entries or wait until some end")]
@@ -154,29 +168,32 @@ impl Engine {
     pub fn handle_offence(&mut self, client: ClientAddr, offence: Offence, now: Now) {
         let scope = self.policy.scope_width.scope_of(client);
         let multiplier = self.policy.multipliers.get(offence.kind);
+        let exemption = self.nevers.covering(client.ip(), now.instant).next().map(|never| never.network);
+        if exemption.is_none() && self.blocks.covering(client.ip(), now.instant).next().is_some() {
+            // What a blocked client still had under way. Counted, it would block it again when its block ends.
+            let score = self.scores.score(scope, self.policy.monitor_period, now.instant);
+            return self.report(Report::Offended { client, offence, multiplier, score, spent: true });
+        }
         let score = self.scores.add(scope, multiplier, self.policy.monitor_period, now.instant);
-        self.report(Report::Offended { client, offence, multiplier, score });
+        self.report(Report::Offended { client, offence, multiplier, score, spent: false });
         if multiplier == 0 || score < u64::from(self.policy.block_threshold) {
             return;
         }
         // Spent whether a block follows or not: a spared client is reported once per threshold, not per offence.
         self.scores.spend(scope);
-        let exemption = self.nevers.covering(client.ip(), now.instant).next().map(|never| never.network);
-        if let Some(by) = exemption {
-            return self.report(Report::Spared { client, score, by });
+        match exemption {
+            Some(by) => self.report(Report::Spared { client, score, by }),
+            None => self.block_scope(scope, score, now),
         }
-        self.block_scope(scope, score, now);
     }
 
     /// Time has passed: entries that have ended leave their lists.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some((network, _)) = self.blocks.pop_ended(now.instant) {
-            self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
-            self.effects.push_back(Effect::Store(Record::DropBlock(network)));
-            self.report(Report::Unblocked(network));
+            self.drop_block(network, None);
         }
         while let Some((network, never)) = self.nevers.pop_ended(now.instant) {
-            self.drop_never(network, &never);
+            self.drop_never(network, &never, None, now);
         }
     }
 
@@ -200,21 +217,19 @@ impl Engine {
         force: bool,
         now: Now,
     ) -> Result<BlockView, Refusal> {
-        let narrowest = if matches!(network, IpNet::V4(_)) { 8 } else { 19 };
-        if network.prefix_len() < narrowest && !force {
-            return Err(Refusal::TooWide(network));
-        }
+        refuse_wide(network, force)?;
         let until = now.wall.after(span.unwrap_or(self.policy.block_time));
         let reason = if comment.is_empty() { "blocked by an administrator".to_string() } else { comment };
-        let block = Block { network, origin: Origin::Manual, reason, author, since: now.wall, until };
+        let (origin, since, observed) = (Origin::Manual, now.wall, false);
+        let block = Block { network, origin, reason, author, since, until, observed };
         if !self.put_block(block.clone(), now) {
             return Err(Refusal::Full(BLOCKS_LIMIT));
         }
-        Ok(self.view(&block))
+        Ok(self.view(&block, now.instant))
     }
 
     /// An administrator removes the block of exactly this network; its scopes' offences are spent.
-    pub fn unblock(&mut self, network: IpNet, now: Now) -> Result<Removed, Refusal> {
+    pub fn unblock(&mut self, network: IpNet, author: String, now: Now) -> Result<Removed, Refusal> {
         let still_covered_by = covering(&self.blocks, network, now, |block| block.network);
         if self.blocks.remove(&network).is_none() {
             return Err(Refusal::NotListed { network, covering: still_covered_by });
@@ -224,9 +239,7 @@ impl Engine {
         for scope in forgiven {
             self.scores.spend(scope);
         }
-        self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
-        self.effects.push_back(Effect::Store(Record::DropBlock(network)));
-        self.report(Report::Unblocked(network));
+        self.drop_block(network, Some(author));
         Ok(Removed { network, still_covered_by })
     }
 
@@ -237,23 +250,25 @@ impl Engine {
         span: Option<Duration>,
         comment: String,
         author: String,
+        force: bool,
         now: Now,
     ) -> Result<Never, Refusal> {
-        if self.nevers.get(&network).is_some_and(|(_, never)| never.built_in) {
-            return Err(Refusal::BuiltIn(network));
-        }
-        if self.nevers.len() >= NEVER_LIMIT {
-            return Err(Refusal::Full(NEVER_LIMIT));
+        refuse_wide(network, force)?;
+        match self.nevers.get(&network) {
+            Some((_, never)) if never.built_in => return Err(Refusal::BuiltIn(network)),
+            None if self.nevers.len() >= NEVER_LIMIT => return Err(Refusal::Full(NEVER_LIMIT)),
+            Some(_) | None => {}
         }
         let until = span.map(|span| now.wall.after(span));
         let never = Never { network, comment, author, since: now.wall, until, built_in: false };
         self.effects.push_back(Effect::Store(Record::PutNever(never.clone())));
         self.put_never(never.clone(), now);
+        self.report(Report::Exempted(never.clone()));
         Ok(never)
     }
 
     /// An administrator removes the exemption of exactly this network; blocks that it covered stand again.
-    pub fn forget_never(&mut self, network: IpNet, now: Now) -> Result<Removed, Refusal> {
+    pub fn forget_never(&mut self, network: IpNet, author: String, now: Now) -> Result<Removed, Refusal> {
         let still_covered_by = covering(&self.nevers, network, now, |never| never.network);
         match self.nevers.get(&network) {
             None => return Err(Refusal::NotListed { network, covering: still_covered_by }),
@@ -261,7 +276,7 @@ impl Engine {
             Some(_) => {}
         }
         if let Some(never) = self.nevers.remove(&network) {
-            self.drop_never(network, &never);
+            self.drop_never(network, &never, Some(author), now);
         }
         Ok(Removed { network, still_covered_by })
     }
@@ -275,8 +290,8 @@ impl Engine {
     }
 
     /// The block list, in the order of networks.
-    pub fn blocks(&self) -> impl Iterator<Item = BlockView> {
-        self.blocks.iter().map(|(_, _, block)| self.view(block))
+    pub fn blocks(&self, now: Instant) -> impl Iterator<Item = BlockView> {
+        self.blocks.iter().map(move |(_, _, block)| self.view(block, now))
     }
 
     /// The never-block list, in the order of networks.
@@ -302,11 +317,8 @@ impl Engine {
             author: "engine".to_string(),
             since: now.wall,
             until: now.wall.after(self.policy.block_time),
+            observed: self.policy.observe,
         };
-        let standing = self.blocks.get(&block.network).map(|(until, _)| until);
-        if standing.is_some_and(|until| until >= now.instant_of(block.until)) {
-            return;
-        }
         let network = block.network;
         if !self.put_block(block, now) {
             self.report(Report::NoRoom(network));
@@ -343,21 +355,51 @@ impl Engine {
         self.nevers.insert(never.network, until, never);
     }
 
-    fn drop_never(&mut self, network: IpNet, never: &Never) {
+    fn drop_block(&mut self, network: IpNet, by: Option<String>) {
+        self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
+        self.effects.push_back(Effect::Store(Record::DropBlock(network)));
+        self.report(Report::Unblocked { network, by });
+    }
+
+    fn drop_never(&mut self, network: IpNet, never: &Never, by: Option<String>, now: Now) {
+        // Blocks that stand again begin again for whoever has a session open: with a grace, so that it hears why.
+        let around = self.blocks.covering(network.addr(), now.instant);
+        let around = around.filter(|block| block.network.contains(&network)).map(|block| block.network);
+        let again: BTreeSet<IpNet> =
+            around.chain(self.blocks.within(&network).map(|(network, _)| *network)).collect();
+        for block in &again {
+            if let Some((until, Block { origin, .. })) = self.blocks.get(block) {
+                let change = Change::Block { network: *block, since: now.instant, until, origin: *origin };
+                self.effects.push_back(Effect::Kernel(change));
+            }
+        }
         self.effects.push_back(Effect::Kernel(Change::ForgetNever(network)));
+        if !self.policy.observe && !again.is_empty() {
+            self.effects.push_back(Effect::EndSessions(network));
+        }
         if !never.built_in {
             self.effects.push_back(Effect::Store(Record::DropNever(network)));
         }
+        self.report(Report::Unexempted { network, by });
     }
 
-    fn view(&self, block: &Block) -> BlockView {
-        let overriding = self.nevers.iter().filter(|(network, ..)| network.contains(&block.network));
-        BlockView { block: block.clone(), overridden_by: overriding.map(|(network, ..)| *network).last() }
+    fn view(&self, block: &Block, now: Instant) -> BlockView {
+        let mut overriding = self.nevers.covering(block.network.addr(), now).map(|never| never.network);
+        BlockView {
+            block: block.clone(),
+            overridden_by: overriding.find(|network| network.contains(&block.network)),
+        }
     }
 
     fn report(&mut self, report: Report) {
         self.effects.push_back(Effect::Report(report));
     }
+}
+
+/// Wider than anybody means, on either list: a /8, or the /19 of the largest IPv6 allocations.
+fn refuse_wide(network: IpNet, force: bool) -> Result<(), Refusal> {
+    let widest = if matches!(network, IpNet::V4(_)) { 8 } else { 19 };
+    if network.prefix_len() < widest && !force { Err(Refusal::TooWide(network)) } else { Ok(()) }
 }
 
 /// The entries, other than its own, that cover a whole network.

@@ -2,7 +2,7 @@
 //!
 //! The store knows why, the kernel knows what has been enforced meanwhile. A block that only the store knows (the
 //! machine was restarted) goes to the kernel; one that only the kernel knows (the agent died before it was written)
-//! is adopted. Where both know it, the kernel's end counts, because the boot clock has not been set back and forth.
+//! is adopted. What was only observed is dropped when it would now be enforced. Where both know a block, the kernel's end counts, because the boot clock has not been set back and forth.
 
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
@@ -78,7 +78,7 @@ impl Engine {
                 }
                 until = held.until;
             }
-            if until <= now.instant {
+            if until <= now.instant || (block.observed && !self.policy.observe) {
                 self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
                 self.effects.push_back(Effect::Store(Record::DropBlock(network)));
                 continue;
@@ -102,6 +102,7 @@ impl Engine {
                 author: "kernel".to_string(),
                 since: now.wall,
                 until: now.wall_of(held.until),
+                observed: false,
             };
             self.effects.push_back(Effect::Store(Record::PutBlock(block.clone())));
             self.blocks.insert(network, held.until, block);

@@ -110,7 +110,7 @@ fn unblocking_by_hand_spends_the_events_since() {
     let mut engine = engine();
     offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
     offend(&mut engine, Kind::RelayDenied, 9, "192.0.2.7", 1);
-    engine.unblock(net("192.0.2.7/32"), at(2)).unwrap();
+    engine.unblock(net("192.0.2.7/32"), "root".into(), at(2)).unwrap();
     offend(&mut engine, Kind::RelayDenied, 1, "192.0.2.7", 3);
     assert!(!is_blocked(&engine, "192.0.2.7", 3));
 }
@@ -119,17 +119,17 @@ fn unblocking_by_hand_spends_the_events_since() {
 fn never_block_wins_at_once_and_lets_the_block_stand_again() {
     let mut engine = engine();
     offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
-    engine.never(net("192.0.2.0/24"), None, String::new(), "root".into(), at(1)).unwrap();
+    engine.never(net("192.0.2.0/24"), None, String::new(), "root".into(), false, at(1)).unwrap();
     assert!(!is_blocked(&engine, "192.0.2.7", 1));
-    assert_eq!(engine.blocks().next().unwrap().overridden_by, Some(net("192.0.2.0/24")));
-    engine.forget_never(net("192.0.2.0/24"), at(2)).unwrap();
+    assert_eq!(engine.blocks(at(0).instant).next().unwrap().overridden_by, Some(net("192.0.2.0/24")));
+    engine.forget_never(net("192.0.2.0/24"), "root".into(), at(2)).unwrap();
     assert!(is_blocked(&engine, "192.0.2.7", 2));
 }
 
 #[test]
 fn a_never_blocked_client_is_scored_and_spared() {
     let mut engine = engine();
-    engine.never(net("192.0.2.7/32"), None, String::new(), "root".into(), at(0)).unwrap();
+    engine.never(net("192.0.2.7/32"), None, String::new(), "root".into(), false, at(0)).unwrap();
     effects(&mut engine);
     offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
     let last = effects(&mut engine).pop().unwrap();
@@ -166,7 +166,7 @@ fn a_manual_block_outlasts_a_shorter_automatic_one() {
     let day = Some(Duration::from_hours(24));
     engine.block(net("192.0.2.7/32"), day, "pest".into(), "root".into(), false, at(0)).unwrap();
     offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 1);
-    assert_eq!(engine.blocks().next().unwrap().block.reason, "pest");
+    assert_eq!(engine.blocks(at(0).instant).next().unwrap().block.reason, "pest");
 }
 
 #[test]
@@ -175,16 +175,17 @@ fn refusals_name_the_remedy() {
     let wide = engine.block(net("0.0.0.0/0"), None, String::new(), "root".into(), false, at(0));
     assert!(wide.unwrap_err().to_string().contains("--force"));
     engine.block(net("10.0.0.0/8"), None, String::new(), "root".into(), false, at(0)).unwrap();
-    let missing = engine.unblock(net("10.1.0.0/16"), at(0)).unwrap_err().to_string();
+    let missing = engine.unblock(net("10.1.0.0/16"), "root".into(), at(0)).unwrap_err().to_string();
     assert!(missing.contains("covered by 10.0.0.0/8"), "{missing}");
     let removed = engine
         .block(net("10.1.0.0/16"), None, String::new(), "root".into(), false, at(0))
-        .and_then(|_| engine.unblock(net("10.1.0.0/16"), at(0)));
+        .and_then(|_| engine.unblock(net("10.1.0.0/16"), "root".into(), at(0)));
     assert_eq!(removed.unwrap().still_covered_by, [net("10.0.0.0/8")]);
 }
 
 fn stored(network: &str, until: u64) -> Block {
     Block {
+        observed: false,
         network: net(network),
         origin: Origin::Manual,
         reason: "r".into(),
@@ -233,7 +234,7 @@ fn the_store_and_the_kernel_become_one_state() {
     ];
     engine.restore((store, Vec::new()), &kernel, [built_in("127.0.0.0/8")], at(10));
     let listed: Vec<_> = engine
-        .blocks()
+        .blocks(at(10).instant)
         .map(|view| (view.block.network.addr().to_string(), view.block.until.since(at(0).wall).as_secs()))
         .collect();
     let expected = [("192.0.2.1", 100), ("192.0.2.2", 500), ("192.0.2.4", 200), ("192.0.2.6", 90)];
@@ -244,5 +245,76 @@ fn the_store_and_the_kernel_become_one_state() {
     assert!(changes.contains(&Change::Unblock(net("192.0.2.5/32"))));
     let blocks = changes.iter().filter(|change| matches!(change, Change::Block { .. })).count();
     assert_eq!(blocks, 1, "only what the kernel lacks is written: {changes:?}");
-    assert!(matches!(engine.forget_never(net("127.0.0.0/8"), at(10)), Err(Refusal::BuiltIn(_))));
+    assert!(matches!(
+        engine.forget_never(net("127.0.0.0/8"), "root".into(), at(10)),
+        Err(Refusal::BuiltIn(_))
+    ));
+}
+
+#[test]
+fn what_a_blocked_client_still_had_under_way_does_not_block_it_again() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::BadLocalRcpt, 39, "192.0.2.7", 0);
+    assert!(is_blocked(&engine, "192.0.2.7", 0));
+    let spent = effects(&mut engine)
+        .into_iter()
+        .filter(|effect| matches!(effect, Effect::Report(Report::Offended { spent: true, .. })));
+    assert_eq!(spent.count(), 19);
+    engine.handle_timeout(at(1800));
+    offend(&mut engine, Kind::BadLocalRcpt, 19, "192.0.2.7", 1801);
+    assert!(!is_blocked(&engine, "192.0.2.7", 1801));
+    offend(&mut engine, Kind::BadLocalRcpt, 1, "192.0.2.7", 1802);
+    assert!(is_blocked(&engine, "192.0.2.7", 1802));
+}
+
+#[test]
+fn a_block_that_stands_again_begins_with_a_grace_and_ends_open_sessions() {
+    let mut engine = engine();
+    for network in ["192.0.2.7/32", "192.0.2.0/28", "192.0.0.0/16", "198.51.100.0/24"] {
+        engine.block(net(network), None, String::new(), "root".into(), false, at(0)).unwrap();
+    }
+    engine.never(net("192.0.2.0/24"), None, String::new(), "root".into(), false, at(1)).unwrap();
+    effects(&mut engine);
+    engine.forget_never(net("192.0.2.0/24"), "root".into(), at(100)).unwrap();
+    let effects = effects(&mut engine);
+    let mut again: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Kernel(Change::Block { network, since, until, .. }) => {
+                assert_eq!((*since, *until), (at(100).instant, at(1800).instant));
+                Some(network.to_string())
+            }
+            _ => None,
+        })
+        .collect();
+    again.sort_unstable();
+    assert_eq!(again, ["192.0.0.0/16", "192.0.2.0/28", "192.0.2.7/32"]);
+    let place = |wanted: &Effect| effects.iter().position(|effect| effect == wanted).unwrap();
+    let forgotten = place(&Effect::Kernel(Change::ForgetNever(net("192.0.2.0/24"))));
+    assert_eq!(forgotten, again.len(), "the grace comes first");
+    assert!(place(&Effect::EndSessions(net("192.0.2.0/24"))) > forgotten);
+}
+
+#[test]
+fn what_was_only_observed_is_not_enforced_later() {
+    let mut observing = engine();
+    observing.policy.observe = true;
+    offend(&mut observing, Kind::RelayDenied, 10, "192.0.2.7", 0);
+    observing.block(net("192.0.2.8/32"), None, String::new(), "root".into(), false, at(0)).unwrap();
+    let stored: Vec<_> = observing.blocks(at(0).instant).map(|view| view.block).collect();
+    assert_eq!(stored.len(), 2);
+    let mut enforcing = engine();
+    enforcing.restore((stored, Vec::new()), &Held::default(), [], at(10));
+    assert!(!is_blocked(&enforcing, "192.0.2.7", 10), "the engine only meant it");
+    assert!(is_blocked(&enforcing, "192.0.2.8", 10), "the administrator meant it");
+    assert!(kernel_changes(&mut enforcing).contains(&Change::Unblock(net("192.0.2.7/32"))));
+}
+
+#[test]
+fn a_large_part_of_the_internet_needs_to_be_meant_on_either_list() {
+    let mut engine = engine();
+    let wide = net("0.0.0.0/1");
+    assert!(engine.block(wide, None, String::new(), "root".into(), false, at(0)).is_err());
+    assert!(engine.never(wide, None, String::new(), "root".into(), false, at(0)).is_err());
+    assert!(engine.never(wide, None, String::new(), "root".into(), true, at(0)).is_ok());
 }
