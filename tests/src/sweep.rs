@@ -70,9 +70,12 @@ mod tests {
     #[test]
     fn only_the_dead_are_swept() {
         let own = std::process::id();
-        assert!(!is_orphan(&format!("gp{own}-0-mail"), "gp"));
-        assert!(is_orphan("gp4194305-0-mail", "gp"), "beyond the largest process id of Linux");
-        assert!(!is_orphan("gpx-0-mail", "gp"));
-        assert!(!is_orphan("other", "gp"));
+        assert!(!is_orphan(&format!("gatepost-lab-{own}-0-mail"), "gatepost-lab-"));
+        assert!(
+            is_orphan("gatepost-lab-4194305-0-mail", "gatepost-lab-"),
+            "beyond the largest process id of Linux"
+        );
+        assert!(!is_orphan("gatepost-lab-x-0-mail", "gatepost-lab-"));
+        assert!(!is_orphan("other", "gatepost-lab-"));
     }
 }

@@ -19,7 +19,7 @@ use crate::namespace::{Namespace, ip, succeed};
 use crate::sweep::sweep;
 
 /// The beginning of the names of name spaces; the owner's process id follows.
-pub const PREFIX: &str = "gp";
+pub const PREFIX: &str = "gatepost-lab-";
 /// The beginning of the names of pin directories.
 pub const PINS: &str = "gatepost-lab-";
 /// The beginning of the names of scratch folders.

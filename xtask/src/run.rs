@@ -18,6 +18,9 @@ attach = \"generic\"
 pin_directory = \"/sys/fs/bpf/gatepost-first-try\"
 ";
 
+/// Gone with the next start of the machine.
+const STATE: &str = "/run/gatepost-first-try";
+
 /// Builds and becomes the agent.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ready(Purpose::Run)?;
@@ -37,8 +40,8 @@ fn first_try() -> Result<PathBuf> {
     let folder = target().join("first-try");
     fs::create_dir_all(&folder).context("cannot write to the target folder")?;
     let path = folder.join("gatepost.toml");
-    let at = folder.display();
-    let places = format!("state_directory = \"{at}/state\"\ncontrol_socket = \"{at}/control.sock\"\n");
+    // Not in the target folder: what root writes there, `cargo clean` cannot remove.
+    let places = format!("state_directory = \"{STATE}\"\ncontrol_socket = \"{STATE}/control.sock\"\n");
     let text = FIRST_TRY.replacen("[kernel]", &format!("{places}[kernel]"), 1);
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

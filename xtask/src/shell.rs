@@ -75,7 +75,9 @@ pub(crate) fn quietly(command: &mut Command, log: &Path) -> Result<()> {
 
 /// What a command prints; none if it cannot be run or fails.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
+    // What is read must not be translated.
+    let mut command = Command::new(program);
+    let output = command.args(arguments).env("LC_ALL", "C").stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

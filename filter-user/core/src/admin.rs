@@ -86,6 +86,9 @@ pub struct InterfaceView {
     pub name: String,
     /// `native` or `generic`.
     pub mode: String,
+    /// Why it is not native, if that was tried when the agent started.
+    #[serde(default)]
+    pub fallback: Option<String>,
 }
 
 /// The state of the agent at one glance.

@@ -42,11 +42,17 @@ async fn load_and_attach(
     })?;
     let mut interfaces = config.kernel.interfaces.clone();
     if interfaces.is_empty() {
-        interfaces.push(surroundings.default_interface.clone());
+        interfaces.push(surroundings.default_interface.clone().unwrap_or_else(|| {
+            tracing::warn!("no default route, so the filter goes to loopback; set `interfaces` in [kernel]");
+            "lo".to_owned()
+        }));
     }
     let mut attachments = Vec::new();
     for interface in &interfaces {
         attachments.push(filter.attach(interface, config.kernel.attach).await?);
+    }
+    for interface in filter.detach_others(&interfaces)? {
+        tracing::info!(interface, "the filter has been taken off, since it is no longer configured there");
     }
     Ok((filter, attachments))
 }

@@ -20,6 +20,7 @@ pub(super) fn status(
     let interface = |attachment: &Attachment| InterfaceView {
         name: attachment.interface.clone(),
         mode: attachment.mode.name().to_owned(),
+        fallback: attachment.fallback.clone(),
     };
     StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -33,6 +33,11 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
     row("listening", status.listen.join(", "));
     row("mail server", format!("{} ({mail_server})", status.mail_server));
     row("kernel filter", kernel);
+    for place in &status.interfaces {
+        if let Some(reason) = &place.fallback {
+            row("  not native", reason.clone());
+        }
+    }
     row("sessions", gauge(sessions.total));
     row(
         "  incoming",

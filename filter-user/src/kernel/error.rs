@@ -19,7 +19,7 @@ pub enum KernelError {
     Permission,
     /// A kernel without `bpf(2)`.
     #[error(
-        "this kernel or container cannot load BPF programs; use Linux 5.15 or newer outside the container, or set `enabled = false` in [kernel] to run without the filter"
+        "this kernel or container cannot load BPF programs; use Linux 5.18 or newer outside the container, or set `enabled = false` in [kernel] to run without the filter"
     )]
     Unsupported,
     /// No bpffs where the maps are to be pinned.
@@ -70,6 +70,11 @@ pub enum KernelError {
         /// What there is.
         existing: Vec<String>,
     },
+    /// A tunnel or a modem line.
+    #[error(
+        "`{0}` carries no Ethernet frames, which the filter reads; attach to the interface below it with `interfaces` in [kernel]"
+    )]
+    NoFrames(String),
     /// Somebody else's program is there.
     #[error("another XDP program{} is attached to `{interface}` and is left alone; detach that one, or set `interfaces` in [kernel]", .program.map(|id| format!(" (id {id})")).unwrap_or_default())]
     Foreign {

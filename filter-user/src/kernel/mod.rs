@@ -19,7 +19,7 @@ mod view;
 pub use attach::{Attachment, unload, unload_own};
 pub use error::KernelError;
 pub use filter::{Capacity, Filter, Refused, Settings};
-pub use interface::{Mode, Surroundings, attached, surroundings};
+pub use interface::{Mode, Surroundings, surroundings};
 pub use view::{
     BlockedView, CounterView, DumpView, ExemptView, LinkView, MapView, MapsView, VerdictView, View,
 };

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::shell::{as_root, run};
 
-/// The oldest kernel that the filter loads on.
-const OLDEST: (u32, u32) = (5, 15);
+/// The oldest kernel that the filter loads on: the first that lets an XDP program see frames in several buffers.
+const OLDEST: (u32, u32) = (5, 18);
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// Refuses kernels that are too old.
@@ -53,7 +53,7 @@ mod tests {
     fn versions_are_compared_as_numbers() {
         assert_eq!(version("6.1.0-30-cloud-amd64"), Some((6, 1)));
         assert_eq!(version("5.9"), Some((5, 9)));
-        assert!(version("5.9") < Some(OLDEST) && version("5.15.2") >= Some(OLDEST));
+        assert!(version("5.9") < Some(OLDEST) && version("5.18.2") >= Some(OLDEST));
         assert_eq!(version("next"), None);
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::packages;
-use super::toolchain::{Choice, LLVM};
+use super::toolchain::Choice;
 use crate::shell::{cargo, output, quietly};
 
 const VERSION: &str = "0.13.0";
@@ -28,14 +28,14 @@ fn build(compiler: &Choice) -> Result<()> {
     let feature = format!("llvm-{}", compiler.llvm);
     if packages::has_apt() {
         packages::install(&packages::LINKER, "building bpf-linker")?;
-        if !compiler.is_linked && compiler.llvm != LLVM {
-            packages::install(&[&format!("llvm-{}-dev", compiler.llvm)], "building bpf-linker")?;
-        }
+    }
+    let prefix = PathBuf::from(format!("/usr/lib/llvm-{}", compiler.llvm));
+    if packages::has_apt() && !prefix.join("include").is_dir() {
+        packages::install(&[&format!("llvm-{}-dev", compiler.llvm)], "building bpf-linker")?;
     }
     println!("setup: building bpf-linker {VERSION} for LLVM {} (about a minute)", compiler.llvm);
     let mut command = cargo(&["install", "bpf-linker", "--version", VERSION, "--locked", "--force"]);
     command.args(["--no-default-features", "--features", &feature]);
-    let prefix = PathBuf::from(format!("/usr/lib/llvm-{}", compiler.llvm));
     if prefix.is_dir() {
         command.env("PATH", in_front(&prefix.join("bin"))?).env("LLVM_PREFIX", prefix);
     }

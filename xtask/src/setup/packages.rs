@@ -58,11 +58,19 @@ pub(super) fn install(packages: &[&str], why: &str) -> Result<()> {
     apt_install(&missing)
 }
 
+/// Installs without asking, without removing anything, and without starting what is installed: Postfix would otherwise ask
+/// what kind of site this is, and become a mail server that nobody asked for.
+const QUIET_INSTALL: &str = "
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\\nexit 101\\n' > $policy && chmod 755 $policy
+fi
+DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --no-remove \"$@\"";
+
 fn apt_install(packages: &[&str]) -> Result<()> {
-    let mut command = as_root("env")?;
-    // Postfix would otherwise ask what kind of site this is, and start a mail server that nobody asked for.
-    command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "install", "--yes"]);
-    command.arg("--no-install-recommends").args(packages);
+    let mut command = as_root("sh")?;
+    command.args(["-c", QUIET_INSTALL, "sh"]).args(packages);
     quietly(&mut command, &super::logs().join("apt-install.log"))
 }
 

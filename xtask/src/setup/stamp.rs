@@ -34,6 +34,12 @@ impl Stamp {
         fs::read_to_string(&self.path).is_ok_and(|text| is_current(&text, Path::exists))
     }
 
+    /// Makes the next call look for itself.
+    pub(super) fn forget(&self) {
+        // Fails if nothing is remembered.
+        let _ = fs::remove_file(&self.path);
+    }
+
     /// Remembers that all is there, and by which files to notice if it goes.
     pub(super) fn write(&self, witnesses: &[PathBuf]) -> Result<()> {
         let lines: Vec<_> = witnesses.iter().map(|path| path.display().to_string()).collect();

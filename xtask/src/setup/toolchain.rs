@@ -15,7 +15,7 @@ use crate::shell::{finds, output, run};
 const LINKED: &str = "gatepost-bpf";
 
 /// The LLVM of Debian's compiler.
-pub(super) const LLVM: u32 = 22;
+const LLVM: u32 = 22;
 
 /// A compiler that was chosen.
 #[derive(Debug)]
@@ -24,8 +24,6 @@ pub(super) struct Choice {
     pub(super) llvm: u32,
     /// A file that is there as long as the compiler is.
     pub(super) witness: PathBuf,
-    /// Whether it is Debian's.
-    pub(super) is_linked: bool,
 }
 
 /// Finds a compiler, or installs one.
@@ -52,7 +50,7 @@ fn debian(llvm: u32) -> Result<Choice> {
     let path = output("rustup", &["which", "--toolchain", LINKED, "rustc"]);
     let path =
         path.context("rustup does not find the compiler that was linked; look at `rustup toolchain list`")?;
-    Ok(Choice { llvm, witness: PathBuf::from(path.trim()), is_linked: true })
+    Ok(Choice { llvm, witness: PathBuf::from(path.trim()) })
 }
 
 fn refreshed() -> Result<bool> {
@@ -79,7 +77,7 @@ fn nightly() -> Result<Choice> {
         ]))?;
     }
     match (llvm_of("nightly"), sysroot()) {
-        (Some(llvm), Some(path)) => Ok(Choice { llvm, witness: sources(&path), is_linked: false }),
+        (Some(llvm), Some(path)) => Ok(Choice { llvm, witness: sources(&path) }),
         _ => bail!("the nightly compiler does not run; look at `rustup run nightly rustc -vV`"),
     }
 }

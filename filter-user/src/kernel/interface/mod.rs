@@ -1,14 +1,16 @@
 //! What netlink says about the machine's network: interfaces, addresses, routers, and who has an XDP program where.
 
+mod route;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp, XdpAttached};
 use rtnetlink::{Handle, RouteMessageBuilder, new_connection};
 use serde::Serialize;
 
+use self::route::DefaultRoute;
 use super::KernelError;
 
 /// How a program is attached.
@@ -41,6 +43,8 @@ impl Mode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Interface {
     pub(super) name: String,
+    /// Whether its frames begin with an Ethernet header, as loopback's do, too.
+    pub(super) has_frames: bool,
     /// The XDP program on it, and how it is attached.
     pub(super) xdp: Option<(Mode, Option<u32>)>,
 }
@@ -52,8 +56,8 @@ pub struct Surroundings {
     pub own: Vec<IpAddr>,
     /// Routers of default routes.
     pub routers: Vec<IpAddr>,
-    /// The interface of the default route, IPv4 first; loopback if there is none.
-    pub default_interface: String,
+    /// The interface of the default route, IPv4 first.
+    pub default_interface: Option<String>,
 }
 
 /// Asks for everything that a start needs to know.
@@ -71,22 +75,22 @@ pub async fn surroundings() -> Result<Surroundings, KernelError> {
     own.dedup();
     let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
-    let mut routers = Vec::new();
-    let mut index = None;
+    let mut defaults = Vec::new();
     for request in [v4, v6] {
         let mut routes = handle.route().get(request).execute();
+        let mut family = Vec::new();
         while let Some(route) = routes.try_next().await.map_err(|error| netlink(&error))? {
-            if let Some((router, through)) = default_route(&route) {
-                routers.extend(router);
-                index = index.or(Some(through));
-            }
+            family.extend(DefaultRoute::of(&route));
         }
+        family.sort_by_key(|route| route.metric);
+        defaults.append(&mut family);
     }
-    let name = match index {
-        Some(index) => name_of(&handle, index).await?,
+    let routers = defaults.iter().flat_map(|route| route.routers.iter().copied()).collect();
+    let name = match defaults.first() {
+        Some(route) => name_of(&handle, route.interface).await?,
         None => None,
     };
-    Ok(Surroundings { own, routers, default_interface: name.unwrap_or_else(|| "lo".to_owned()) })
+    Ok(Surroundings { own, routers, default_interface: name })
 }
 
 /// Every interface of this network name space.
@@ -96,37 +100,12 @@ pub(super) async fn interfaces() -> Result<Vec<Interface>, KernelError> {
     let mut interfaces = Vec::new();
     while let Some(message) = links.try_next().await.map_err(|error| netlink(&error))? {
         if let Some(name) = name(&message) {
-            interfaces.push(Interface { name, xdp: xdp(&message) });
+            let kind = message.header.link_layer_type;
+            let has_frames = matches!(kind, LinkLayerType::Ether | LinkLayerType::Loopback);
+            interfaces.push(Interface { name, has_frames, xdp: xdp(&message) });
         }
     }
     Ok(interfaces)
-}
-
-/// How XDP is attached to an interface, if it is.
-pub async fn attached(interface: &str) -> Result<Option<Mode>, KernelError> {
-    let interfaces = interfaces().await?;
-    Ok(interfaces
-        .into_iter()
-        .find(|link| link.name == interface)
-        .and_then(|link| link.xdp)
-        .map(|(mode, _)| mode))
-}
-
-/// The router of a default route, if it has one, and the interface that it leads through.
-fn default_route(route: &RouteMessage) -> Option<(Option<IpAddr>, u32)> {
-    if route.header.destination_prefix_length != 0 {
-        return None;
-    }
-    let router = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-        _ => None,
-    });
-    let through = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    });
-    through.map(|index| (router, index))
 }
 
 fn name(message: &LinkMessage) -> Option<String> {
