@@ -2,11 +2,13 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::decision::Block;
+use crate::decision::{Block, Never};
+use crate::event::{Event, EventId};
 use crate::time::Timestamp;
 
 /// Longest manual block, in minutes.
@@ -49,6 +51,60 @@ pub struct Removed {
     pub network: IpNet,
     /// Entries of the same list that still cover it.
     pub still_covered_by: Vec<IpNet>,
+}
+
+/// What the engine knows about an address: everything that decides whether it is blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Who.
+    pub address: IpAddr,
+    /// What its offences are counted for: the address, or the IPv6 network around it.
+    pub scope: IpNet,
+    /// The block that refuses it, or would in observe mode; none: it may come in.
+    pub refused_by: Option<IpNet>,
+    /// Every block that covers it, the longest prefix first.
+    pub blocks: Vec<BlockView>,
+    /// Every never-block entry that covers it.
+    pub never: Vec<Never>,
+    /// The sum of what counts now.
+    pub score: u64,
+    /// The events that count now, oldest first.
+    pub counted: Vec<EventId>,
+    /// The score that blocks.
+    pub threshold: u32,
+    /// How long an event counts, in seconds.
+    pub monitor_period: u64,
+    /// Whether blocks are enforced.
+    pub enforced: bool,
+}
+
+/// What the kernel does with an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelSays {
+    /// `pass` or `drop`.
+    pub verdict: String,
+    /// Why.
+    pub reason: String,
+    /// Packets that the entries around the address have dropped.
+    pub packets: u64,
+    /// Bytes of those packets.
+    pub bytes: u64,
+    /// When the last of them came.
+    pub last_drop: Option<Timestamp>,
+}
+
+/// The answer to "why is this address blocked?".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// What the engine knows.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// What the kernel does; none: there is no kernel filter, or it cannot be read.
+    pub kernel: Option<KernelSays>,
+    /// The events behind the score of now and behind each block, oldest first.
+    pub events: Vec<Event>,
+    /// The latest events of the address and of the networks around it, oldest first.
+    pub history: Vec<Event>,
 }
 
 /// Places taken against places there are.
@@ -121,6 +177,9 @@ pub struct StatusView {
     pub store_pending: u64,
     /// Writes that the store lost since the agent started.
     pub store_failures: u64,
+    /// Events that did not reach the event log since the agent started.
+    #[serde(default)]
+    pub events_lost: u64,
     /// Sessions now and since the start.
     pub sessions: SessionsView,
     /// Entries of the block list.

@@ -9,6 +9,7 @@ use alloc::string::String;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::event::EventId;
 use crate::time::{Instant, Timestamp};
 
 /// Where a block comes from.
@@ -55,6 +56,8 @@ pub struct Block {
     /// Decided while the agent only observed: it has never been enforced, and is not when the agent enforces again.
     #[serde(default)]
     pub observed: bool,
+    /// The event that it began with.
+    pub event: EventId,
 }
 
 /// A network that is never blocked, whatever it does.

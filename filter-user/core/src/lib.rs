@@ -30,6 +30,7 @@ pub mod policy;
 pub mod score;
 
 pub mod decision;
+pub mod event;
 pub mod netmap;
 
 pub mod engine;

@@ -5,8 +5,11 @@
 
 use alloc::string::String;
 
+use serde::{Deserialize, Serialize};
+
 /// The kinds of offence that are recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u16)]
 pub enum Kind {
     /// AUTH refused: wrong credentials.

@@ -5,19 +5,29 @@
 //! count at all, so that an administrator can check the sum with a pencil.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::client::Scope;
+use crate::event::EventId;
 use crate::time::Instant;
 
 /// Offences kept per scope; when one more comes, the oldest is forgotten. A default client is blocked, and its
 /// offences are spent, long before.
 pub const OFFENCES_PER_SCOPE: usize = 4096;
 
+/// An offence that counts.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    at: Instant,
+    multiplier: u32,
+    id: EventId,
+}
+
 /// The offences of one scope that may still count.
 #[derive(Debug, Default)]
 struct Record {
-    offences: VecDeque<(Instant, u32)>,
+    offences: VecDeque<Counted>,
     sum: u64,
     /// The time of the latest offence, by which the record stands in the order of forgetting.
     latest: Option<Instant>,
@@ -38,7 +48,7 @@ impl Scores {
     }
 
     /// Adds an offence that costs `multiplier`, and says what the score is now.
-    pub fn add(&mut self, scope: Scope, multiplier: u32, period: Duration, now: Instant) -> u64 {
+    pub fn add(&mut self, scope: Scope, multiplier: u32, id: EventId, period: Duration, now: Instant) -> u64 {
         if multiplier == 0 {
             return self.score(scope, period, now);
         }
@@ -48,7 +58,7 @@ impl Scores {
         if record.offences.len() >= OFFENCES_PER_SCOPE {
             record.drop_oldest();
         }
-        record.offences.push_back((now, multiplier));
+        record.offences.push_back(Counted { at: now, multiplier, id });
         record.sum += u64::from(multiplier);
         if let Some(latest) = record.latest.replace(now) {
             self.by_latest.remove(&(latest, scope));
@@ -65,13 +75,21 @@ impl Scores {
         })
     }
 
-    /// The scope's offences have had their consequence: they count no more.
-    pub fn spend(&mut self, scope: Scope) {
-        if let Some(record) = self.records.remove(&scope)
-            && let Some(latest) = record.latest
-        {
+    /// The scope's offences have had their consequence: they count no more. Says which they were.
+    pub fn spend(&mut self, scope: Scope) -> Vec<EventId> {
+        let Some(record) = self.records.remove(&scope) else { return Vec::new() };
+        if let Some(latest) = record.latest {
             self.by_latest.remove(&(latest, scope));
         }
+        record.offences.iter().map(|offence| offence.id).collect()
+    }
+
+    /// The offences of a scope that count now.
+    pub fn counted(&mut self, scope: Scope, period: Duration, now: Instant) -> Vec<EventId> {
+        self.records.get_mut(&scope).map_or_else(Vec::new, |record| {
+            record.expire(period, now);
+            record.offences.iter().map(|offence| offence.id).collect()
+        })
     }
 
     /// How many scopes are being watched.
@@ -104,13 +122,13 @@ impl Scores {
 impl Record {
     /// An offence counts for exactly the monitor period: at its end still, a moment later no more.
     fn expire(&mut self, period: Duration, now: Instant) {
-        while self.offences.front().is_some_and(|(at, _)| now.since(*at) > period) {
+        while self.offences.front().is_some_and(|offence| now.since(offence.at) > period) {
             self.drop_oldest();
         }
     }
 
     fn drop_oldest(&mut self) {
-        if let Some((_, multiplier)) = self.offences.pop_front() {
+        if let Some(Counted { multiplier, .. }) = self.offences.pop_front() {
             self.sum = self.sum.saturating_sub(u64::from(multiplier));
         }
     }
@@ -124,6 +142,7 @@ mod tests {
     use crate::client::{ClientAddr, ScopeWidth};
 
     const HOUR: Duration = Duration::from_hours(1);
+    const ID: EventId = EventId(7);
 
     fn scope(host: u8) -> Scope {
         ScopeWidth::default().scope_of(ClientAddr::new(core::net::IpAddr::from([192, 0, 2, host])))
@@ -136,8 +155,8 @@ mod tests {
     #[test]
     fn the_window_slides_to_the_second() {
         let mut scores = Scores::new(10);
-        assert_eq!(scores.add(scope(1), 50, HOUR, at(0)), 50);
-        assert_eq!(scores.add(scope(1), 50, HOUR, at(3600)), 100);
+        assert_eq!(scores.add(scope(1), 50, ID, HOUR, at(0)), 50);
+        assert_eq!(scores.add(scope(1), 50, ID, HOUR, at(3600)), 100);
         assert_eq!(scores.score(scope(1), HOUR, at(3601)), 50);
         assert_eq!(scores.score(scope(1), HOUR, at(7200)), 50);
         assert_eq!(scores.score(scope(1), HOUR, at(7201)), 0);
@@ -146,9 +165,9 @@ mod tests {
     #[test]
     fn spent_offences_count_no_more() {
         let mut scores = Scores::new(10);
-        scores.add(scope(1), 900, HOUR, at(0));
-        scores.spend(scope(1));
-        assert_eq!(scores.add(scope(1), 100, HOUR, at(1)), 100);
+        scores.add(scope(1), 900, ID, HOUR, at(0));
+        assert_eq!(scores.spend(scope(1)), [ID]);
+        assert_eq!(scores.add(scope(1), 100, ID, HOUR, at(1)), 100);
         scores.spend(scope(1));
         assert!(scores.is_empty() && scores.by_latest.is_empty());
     }
@@ -156,10 +175,10 @@ mod tests {
     #[test]
     fn the_quietest_scope_makes_room() {
         let mut scores = Scores::new(2);
-        scores.add(scope(1), 1, HOUR, at(0));
-        scores.add(scope(2), 1, HOUR, at(1));
-        scores.add(scope(1), 1, HOUR, at(2));
-        scores.add(scope(3), 1, HOUR, at(3));
+        scores.add(scope(1), 1, ID, HOUR, at(0));
+        scores.add(scope(2), 1, ID, HOUR, at(1));
+        scores.add(scope(1), 1, ID, HOUR, at(2));
+        scores.add(scope(3), 1, ID, HOUR, at(3));
         assert_eq!(scores.score(scope(1), HOUR, at(3)), 2);
         assert_eq!(scores.score(scope(2), HOUR, at(3)), 0);
         assert_eq!(scores.len(), 2);
@@ -168,7 +187,7 @@ mod tests {
     #[test]
     fn what_costs_nothing_is_not_kept() {
         let mut scores = Scores::new(2);
-        assert_eq!(scores.add(scope(1), 0, HOUR, at(0)), 0);
+        assert_eq!(scores.add(scope(1), 0, ID, HOUR, at(0)), 0);
         assert!(scores.is_empty());
     }
 
@@ -177,7 +196,7 @@ mod tests {
         #[test]
         fn the_sum_is_exact(steps in proptest::collection::vec((0_u8..3, 0_u32..200, 0_u64..1800), 1..100)) {
             let mut scores = Scores::new(1000);
-            let mut all = alloc::vec::Vec::new();
+            let mut all = Vec::new();
             let mut time = 0;
             for (who, multiplier, pause) in steps {
                 time += pause;
@@ -187,7 +206,7 @@ mod tests {
                     .filter(|(other, _, when)| *other == who && time - when <= 3600)
                     .map(|(_, multiplier, _)| u64::from(*multiplier))
                     .sum();
-                prop_assert_eq!(scores.add(scope(who), multiplier, HOUR, at(time)), expected);
+                prop_assert_eq!(scores.add(scope(who), multiplier, ID, HOUR, at(time)), expected);
             }
         }
     }

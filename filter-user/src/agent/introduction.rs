@@ -36,6 +36,7 @@ pub(super) fn status(
         state_directory: config.state_directory.display().to_string(),
         store_pending: 0,
         store_failures: 0,
+        events_lost: 0,
         sessions: SessionsView {
             total: none,
             incoming: none,

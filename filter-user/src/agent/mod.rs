@@ -76,11 +76,15 @@ async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
     let held = filter.as_ref().map_or_else(|| Ok(Held::default()), Filter::held)?;
     let mut engine = Engine::new(config.policy.clone());
     let now = clock::now();
-    engine.restore(stored, &held, filter::built_in(config, &surroundings, now), now);
+    engine.continue_after(stored.last_event);
+    engine.restore((stored.blocks, stored.nevers), &held, filter::built_in(config, &surroundings, now), now);
     let voice = Arc::new(Voice::new(&config.name, &config.templates));
-    let enforcer = Enforcer::new(filter);
-    let (ips, inbox) =
-        Ips::new(engine, enforcer, store.clone(), config.limits.clone(), voice.as_ref().into());
+    let (ips, inbox) = Ips::new(engine, store.clone(), config.limits.clone(), voice.as_ref().into());
+    if let Some(filter) = &filter {
+        let inbox = inbox.clone();
+        filter.follow_reports(move |drop| inbox.dropped(drop))?;
+    }
+    let ips = ips.enforced_by(Enforcer::new(filter));
     let backend = Backend::new(config.smtp.mail_server, config.smtp.client_address);
     let edge = Arc::new(Edge::new(inbox.clone(), backend, voice, config.smtp.patience));
 

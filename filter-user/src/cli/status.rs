@@ -59,6 +59,7 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         (status.kernel_pending, "changes that the kernel has not taken"),
         (status.store_pending, "changes that wait for the disk"),
         (status.store_failures, "changes that did not reach the disk"),
+        (status.events_lost, "events that did not reach the event log"),
         (status.offences_lost, "offences that could not be judged in time"),
     ] {
         if count > 0 {

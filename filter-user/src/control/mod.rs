@@ -4,6 +4,7 @@
 //! administrator hears "done" when the change is on the disk.
 
 mod client;
+mod events;
 mod problem;
 mod routes;
 

@@ -15,7 +15,7 @@ use filter_core::notation::parse_network;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Author, Problem};
+use super::{Author, Problem, events};
 use crate::edge::Edge;
 use crate::ips::{Inbox, Request};
 use crate::store::Store;
@@ -36,12 +36,14 @@ pub struct Agent {
     pub fixed: Arc<StatusView>,
 }
 
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) fn router(agent: Agent) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
+        .route("/api/v1/events", get(events::list))
+        .route("/api/v1/why", get(events::why))
         .route("/api/v1/never", get(list_nevers).post(add_never).delete(remove_never))
         .fallback(|| async {
             Problem::new(StatusCode::NOT_FOUND, "there is no such route; see /api/v1/status")
@@ -57,6 +59,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         kernel_pending: counts.kernel_pending,
         store_pending: agent.store.pending(),
         store_failures: agent.store.lost(),
+        events_lost: agent.store.events_lost(),
         sessions: counts.sessions,
         blocks: counts.blocks,
         never: counts.never,

@@ -1,40 +1,42 @@
-//! What the engine reports, as lines of the log.
+//! The event log as lines of the program's own log.
 //!
-//! Offences are at debug level: a client can commit as many as it likes, and must not fill the log with them.
+//! Offences and drops are at debug level: a client can cause as many as it likes, and must not fill the log with them.
 
-use filter_core::engine::Report;
+use filter_core::event::{Event, What};
 
-/// Writes a report to the log.
-pub(super) fn write(report: &Report) {
-    match report {
-        Report::Offended { client, offence, multiplier, score, spent } => tracing::debug!(
-            %client,
-            event = offence.kind.number(),
-            name = offence.kind.name(),
+/// Writes an event to the log.
+pub(super) fn write(event: &Event) {
+    let network = event.network;
+    match &event.what {
+        What::Offence { kind, number, multiplier, score, detail } => tracing::debug!(
+            %network,
+            event = number,
+            name = kind.name(),
             multiplier,
             score,
-            spent,
-            detail = offence.detail,
+            spent = event.answered_by.is_some(),
+            detail,
             "offence"
         ),
-        Report::Blocked { block, enforced: true } => {
-            tracing::info!(network = %block.network, origin = block.origin.name(), reason = block.reason, "blocked");
+        What::Blocked { origin, reason, author, enforced: true, .. } => {
+            tracing::info!(%network, origin = origin.name(), reason, by = author, "blocked");
         }
-        Report::Blocked { block, enforced: false } => {
-            tracing::info!(network = %block.network, reason = block.reason, "would be blocked (observe mode)");
+        What::Blocked { reason, enforced: false, .. } => {
+            tracing::info!(%network, reason, "would be blocked (observe mode)");
         }
-        Report::Spared { client, score, by } => {
-            tracing::info!(%client, score, never_block = %by, "reached the threshold and is spared");
+        What::Unblocked { by: Some(by), .. } => tracing::info!(%network, by, "unblocked by hand"),
+        What::Unblocked { by: None, .. } => tracing::info!(%network, "no longer blocked"),
+        What::Spared { score, by, .. } => {
+            tracing::info!(%network, score, never_block = %by, "reached the threshold and is spared");
         }
-        Report::Unblocked { network, by: Some(by) } => tracing::info!(%network, by, "unblocked by hand"),
-        Report::Unblocked { network, by: None } => tracing::info!(%network, "no longer blocked"),
-        Report::Exempted(never) => {
-            tracing::info!(network = %never.network, by = never.author, comment = never.comment, "never blocked");
+        What::Exempted { comment, author, .. } => {
+            tracing::info!(%network, by = author, comment, "never blocked");
         }
-        Report::Unexempted { network, by: Some(by) } => {
+        What::Unexempted { by: Some(by) } => {
             tracing::info!(%network, by, "taken off the never-block list by hand");
         }
-        Report::Unexempted { network, by: None } => tracing::info!(%network, "no longer never-blocked"),
-        Report::NoRoom(network) => tracing::error!(%network, "not blocked: the block list is full"),
+        What::Unexempted { by: None } => tracing::info!(%network, "no longer never-blocked"),
+        What::NoRoom => tracing::error!(%network, "not blocked: the block list is full"),
+        What::Dropped { packets, port, by } => tracing::debug!(%network, packets, port, %by, "dropped"),
     }
 }

@@ -9,14 +9,16 @@ mod journal;
 mod sessions;
 mod task;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use filter_core::admin::{BlockView, Removed, SessionsView};
+use filter_core::admin::{BlockView, Removed, SessionsView, Standing};
 use filter_core::client::ClientAddr;
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
+use filter_core::event::Drop;
 use filter_core::offence::Offence;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
@@ -97,6 +99,8 @@ pub enum Request {
     },
     /// List the exemptions.
     Nevers(oneshot::Sender<Vec<Never>>),
+    /// Everything that decides whether an address is blocked.
+    Standing(IpAddr, oneshot::Sender<Standing>),
     /// Count everything.
     Count(oneshot::Sender<Counts>),
 }
@@ -123,6 +127,8 @@ enum Message {
     Arrival(ClientAddr, oneshot::Sender<Admission>),
     Departure(sessions::SessionId),
     Offence(ClientAddr, Offence),
+    /// The kernel tells of a drop.
+    Drop(Drop),
     Request(Request),
     /// End every session with a reply, admit no more, and say when it is done.
     Close(oneshot::Sender<()>),
@@ -156,6 +162,12 @@ impl Inbox {
             // Fails only when the agent is stopping, and then nobody counts any more.
             let _ = self.messages.send(Message::Offence(client, offence));
         }
+    }
+
+    /// Tells of a drop; never waits.
+    pub fn dropped(&self, drop: Drop) {
+        // As in `report`.
+        let _ = self.messages.send(Message::Drop(drop));
     }
 
     /// Asks on behalf of an administrator; none: the agent is stopping.

@@ -59,22 +59,16 @@ pub struct Ips {
 }
 
 impl Ips {
-    /// The task, and the way to it. The engine's waiting effects are carried out at once.
-    pub fn new(
-        engine: Engine,
-        enforcer: Enforcer,
-        store: Store,
-        limits: Limits,
-        replies: Replies,
-    ) -> (Self, Inbox) {
+    /// The task, and the way to it; nothing is enforced yet.
+    pub fn new(engine: Engine, store: Store, limits: Limits, replies: Replies) -> (Self, Inbox) {
         let (sender, messages) = mpsc::unbounded_channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let sessions = Sessions::new(limits, sender.downgrade());
         let inbox =
             Inbox { messages: sender, backlog: Arc::clone(&backlog), lost: Arc::new(AtomicU64::new(0)) };
-        let mut ips = Self {
+        let ips = Self {
             engine,
-            enforcer,
+            enforcer: Enforcer::new(None),
             store,
             sessions,
             replies,
@@ -85,8 +79,15 @@ impl Ips {
             offences: 0,
             closing: false,
         };
-        ips.carry_out();
         (ips, inbox)
+    }
+
+    /// With a way into the kernel; the engine's waiting effects are carried out at once.
+    #[must_use]
+    pub fn enforced_by(mut self, enforcer: Enforcer) -> Self {
+        self.enforcer = enforcer;
+        self.carry_out();
+        self
     }
 
     /// Runs until the last [`Inbox`] has gone; gives the kernel filter back.
@@ -127,6 +128,7 @@ impl Ips {
                 self.backlog.fetch_sub(1, Ordering::Relaxed);
                 self.offend(client, offence);
             }
+            Message::Drop(drop) => self.engine.handle_drop(drop, clock::now()),
             Message::Request(request) => self.answer(request),
             Message::Close(done) => {
                 self.closing = true;
@@ -192,7 +194,10 @@ impl Ips {
                     self.sessions.end(&self.replies.blocked, whose);
                 }
                 Effect::Store(record) => self.store.put(record),
-                Effect::Report(report) => journal::write(&report),
+                Effect::Log(event) => {
+                    journal::write(&event);
+                    self.store.log(event);
+                }
             }
         }
     }
@@ -223,6 +228,9 @@ impl Ips {
             }
             Request::Blocks(answer) => drop(answer.send(self.engine.blocks(now.instant).collect())),
             Request::Nevers(answer) => drop(answer.send(self.engine.nevers().cloned().collect())),
+            Request::Standing(address, answer) => {
+                drop(answer.send(self.engine.standing(ClientAddr::new(address), now)));
+            }
             Request::Count(answer) => drop(answer.send(self.count())),
         }
     }

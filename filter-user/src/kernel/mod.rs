@@ -14,6 +14,7 @@ mod gate;
 mod interface;
 mod list;
 mod maps;
+mod reports;
 mod view;
 
 pub use attach::{Attachment, unload, unload_own};

@@ -4,6 +4,7 @@
 //! waits for the disk but an administrator, who is told "done" only when it is ([`Store::flushed`]). When the disk
 //! fails, blocking goes on, what could not be written waits for it, and what does not fit is counted as lost.
 
+mod history;
 mod schema;
 mod writer;
 
@@ -11,15 +12,17 @@ use std::fs::{File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use filter_core::decision::{Block, Never};
 use filter_core::engine::Record;
+use filter_core::event::{Event, EventId};
 use tokio::sync::oneshot;
 
-use writer::{Job, Trouble};
+pub use history::{EVENTS_LIMIT, EventFilter, History, PAGE_LIMIT};
+use writer::{Entry, Job, Trouble};
 
 /// Changes that may wait for the disk; a full queue loses changes rather than memory.
 const QUEUE_LIMIT: usize = 65_536;
@@ -84,13 +87,22 @@ fn remedy(error: &rusqlite::Error) -> &'static str {
 pub struct NotDurable(String);
 
 /// What the database held when it was opened.
-pub type Stored = (Vec<Block>, Vec<Never>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The block list.
+    pub blocks: Vec<Block>,
+    /// The never-block list, without built-in entries.
+    pub nevers: Vec<Never>,
+    /// The last event of the log.
+    pub last_event: EventId,
+}
 
 /// The way to the writer; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     jobs: SyncSender<Job>,
     trouble: Arc<Trouble>,
+    history: History,
 }
 
 impl Store {
@@ -106,7 +118,7 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Taken(directory.to_path_buf())),
             Err(TryLockError::Error(source)) => return Err(in_directory(source)),
         }
-        let path = directory.join("gatepost.db");
+        let path = history::in_directory(directory);
         let (database, stored) = schema::open(&path)?;
         let (jobs, queue) = sync_channel(QUEUE_LIMIT);
         let trouble = Arc::new(Trouble::default());
@@ -116,14 +128,35 @@ impl Store {
             drop(lock);
         };
         std::thread::Builder::new().name("store".to_owned()).spawn(run).map_err(in_directory)?;
-        Ok((Self { jobs, trouble }, stored))
+        Ok((Self { jobs, trouble, history: History::new(path) }, stored))
     }
 
     /// Hands a change to the writer; never waits.
     pub fn put(&self, record: Record) {
-        if self.jobs.try_send(Job::Write(record)).is_err() {
-            self.trouble.lost.fetch_add(1, Ordering::Relaxed);
+        self.send(Entry::Change(record), QUEUE_LIMIT, &self.trouble.lost);
+    }
+
+    /// Hands an event to the writer; never waits. Events give way to changes: they may fill half the queue.
+    pub fn log(&self, event: Event) {
+        self.send(Entry::Event(event), QUEUE_LIMIT / 2, &self.trouble.events_lost);
+    }
+
+    fn send(&self, entry: Entry, limit: usize, lost: &AtomicU64) {
+        let queued = &self.trouble.queued;
+        if queued.fetch_add(1, Ordering::Relaxed) >= limit || self.jobs.try_send(Job::Write(entry)).is_err() {
+            queued.fetch_sub(1, Ordering::Relaxed);
+            lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The way to the event log.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Events that did not reach the disk.
+    pub fn events_lost(&self) -> u64 {
+        self.trouble.events_lost.load(Ordering::Relaxed)
     }
 
     /// Waits until everything that was put before is on the disk.
@@ -154,6 +187,8 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use filter_core::decision::Origin;
+    use filter_core::event::What;
+    use filter_core::offence::Kind;
     use filter_core::time::Timestamp;
 
     use super::*;
@@ -167,6 +202,7 @@ mod tests {
             since: Timestamp::from_millis(1),
             until: Timestamp::FAR_FUTURE,
             observed: false,
+            event: EventId(3),
         }
     }
 
@@ -183,7 +219,7 @@ mod tests {
         };
         {
             let (store, stored) = Store::open(directory.path()).unwrap();
-            assert_eq!(stored, (vec![], vec![]));
+            assert!(stored.blocks.is_empty() && stored.nevers.is_empty());
             store.put(Record::PutBlock(block("192.0.2.7/32")));
             store.put(Record::PutBlock(block("10.0.0.0/8")));
             store.put(Record::PutNever(never.clone()));
@@ -198,7 +234,7 @@ mod tests {
                 result => break result.unwrap(),
             }
         };
-        assert_eq!(stored, (vec![block("192.0.2.7/32")], vec![never]));
+        assert_eq!((stored.blocks, stored.nevers), (vec![block("192.0.2.7/32")], vec![never]));
     }
 
     #[tokio::test]
@@ -208,7 +244,7 @@ mod tests {
         let rubbish = "this is not a database, not at all".repeat(100);
         std::fs::write(&path, &rubbish).unwrap();
         let (store, stored) = Store::open(directory.path()).unwrap();
-        assert_eq!(stored, (vec![], vec![]));
+        assert!(stored.blocks.is_empty() && stored.nevers.is_empty());
         store.put(Record::PutBlock(block("192.0.2.7/32")));
         store.flushed().await.unwrap();
         let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -233,6 +269,58 @@ mod tests {
         assert_eq!((store.lost(), store.pending()), (0, 0));
         let count = "SELECT count(*) FROM block";
         assert_eq!(other.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    fn event(id: u64, network: &str, what: What) -> Event {
+        let (id, time) = (EventId(id), Timestamp::from_millis(1_800_000_000_000));
+        Event { id, time, network: network.parse().unwrap(), what, answered_by: None }
+    }
+
+    #[tokio::test]
+    async fn the_event_log_is_asked_by_network_and_kind_and_knows_what_led_to_what() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let offence = || What::Offence {
+            kind: Kind::RelayDenied,
+            number: 1,
+            multiplier: 100,
+            score: 100,
+            detail: "RCPT TO:<x@y>".to_owned(),
+        };
+        let blocked = What::Blocked {
+            origin: Origin::Smtp,
+            reason: "score 1000".to_owned(),
+            author: "engine".to_owned(),
+            until: Timestamp::FAR_FUTURE,
+            enforced: true,
+            led_by: vec![EventId(1), EventId(3)],
+        };
+        store.log(event(1, "192.0.2.7/32", offence()));
+        store.log(event(2, "192.0.2.8/32", offence()));
+        store.log(event(3, "192.0.2.7/32", offence()));
+        store.log(event(4, "192.0.2.7/32", blocked));
+        store.log(event(5, "192.0.0.0/16", What::NoRoom));
+        store.log(event(6, "2001:db8::7/128", offence()));
+        store.flushed().await.unwrap();
+        let ids = |filter: EventFilter| {
+            let events = store.history().events(&filter).unwrap();
+            events.iter().map(|event| event.id.0).collect::<Vec<_>>()
+        };
+        let network =
+            |text: &str| EventFilter { network: Some(text.parse().unwrap()), ..EventFilter::default() };
+        assert_eq!(ids(EventFilter::default()), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(ids(network("192.0.2.7/32")), [1, 3, 4, 5]);
+        assert_eq!(ids(network("192.0.2.0/24")), [1, 2, 3, 4, 5]);
+        assert_eq!(ids(network("::/0")), [6], "IPv4 is no part of IPv6");
+        assert_eq!(ids(EventFilter { kind: Some("blocked".to_owned()), ..network("192.0.2.0/24") }), [4]);
+        assert_eq!(ids(EventFilter { limit: Some(2), ..EventFilter::default() }), [5, 6]);
+        assert_eq!(
+            ids(EventFilter { limit: Some(2), after: Some(EventId(1)), ..EventFilter::default() }),
+            [2, 3]
+        );
+        let behind = store.history().behind(&[EventId(4)], &[EventId(2)]).unwrap();
+        let behind: Vec<_> = behind.iter().map(|event| (event.id.0, event.answered_by)).collect();
+        assert_eq!(behind, [(1, Some(EventId(4))), (2, None), (3, Some(EventId(4)))]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use filter_core::decision::{Block, Never, Origin};
+use filter_core::event::EventId;
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
 use rusqlite::types::Type;
@@ -29,7 +30,20 @@ const MIGRATIONS: [&str; 2] = [
         until   INTEGER          -- NULL: for good
     ) STRICT;
 ",
-    "ALTER TABLE block ADD COLUMN observed INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE block ADD COLUMN observed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE block ADD COLUMN event INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE event (
+        id          INTEGER PRIMARY KEY,
+        time        INTEGER NOT NULL,
+        network     TEXT NOT NULL,
+        first       BLOB NOT NULL,     -- 4 or 6, and its first address
+        kind        TEXT NOT NULL,
+        answered_by INTEGER,
+        what        TEXT NOT NULL      -- JSON
+    ) STRICT;
+    CREATE INDEX event_by_first ON event (first, id);
+    CREATE INDEX event_by_network ON event (network, id);
+    CREATE INDEX event_by_answer ON event (answered_by) WHERE answered_by IS NOT NULL;",
 ];
 
 /// Opens the database, brings its layout up to date and reads both lists. One that is damaged is set aside, and the
@@ -92,12 +106,13 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 fn read(database: &Connection) -> rusqlite::Result<Stored> {
-    let mut blocks =
-        database.prepare("SELECT network, origin, reason, author, since, until, observed FROM block")?;
+    let mut blocks = database
+        .prepare("SELECT network, origin, reason, author, since, until, observed, event FROM block")?;
     let blocks = blocks.query_map([], block_of)?.collect::<Result<_, _>>()?;
     let mut nevers = database.prepare("SELECT network, comment, author, since, until FROM never")?;
     let nevers = nevers.query_map([], never_of)?.collect::<Result<_, _>>()?;
-    Ok((blocks, nevers))
+    let last: i64 = database.query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))?;
+    Ok(Stored { blocks, nevers, last_event: EventId(u64::try_from(last).unwrap_or(0)) })
 }
 
 fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
@@ -112,6 +127,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
         since: Timestamp::from_millis(row.get(4)?),
         until: Timestamp::from_millis(row.get(5)?),
         observed: row.get(6)?,
+        event: EventId(u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0)),
     })
 }
 

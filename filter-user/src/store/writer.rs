@@ -1,15 +1,17 @@
 //! The one thread that writes to the database, and tries again while the disk does not let it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use filter_core::engine::Record;
+use filter_core::event::Event;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
-use super::{NotDurable, QUEUE_LIMIT};
+use super::{NotDurable, QUEUE_LIMIT, history};
+use crate::clock;
 
 /// Changes that share one transaction; more would only make the first ones wait.
 const GROUP_LIMIT: usize = 1024;
@@ -17,11 +19,21 @@ const GROUP_LIMIT: usize = 1024;
 /// How long a disk that has failed is left alone.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Events between two looks at the length of the log.
+const PRUNE_EVERY: usize = 10_000;
+
 /// What the writer is asked to do.
 pub(super) enum Job {
-    Write(Record),
+    Write(Entry),
     /// Answer when everything before is on the disk, or why it is not.
     Flush(oneshot::Sender<Result<(), NotDurable>>),
+}
+
+/// Something to be written.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Change(Record),
+    Event(Event),
 }
 
 /// What the writer cannot do at the moment, and how much it has not done.
@@ -31,11 +43,17 @@ pub(super) struct Trouble {
     pub(super) pending: AtomicU64,
     /// Changes that never reached it.
     pub(super) lost: AtomicU64,
+    /// Events that never reached it.
+    pub(super) events_lost: AtomicU64,
+    /// Everything that is on its way to the writer.
+    pub(super) queued: AtomicUsize,
 }
 
 /// Writes until the last sender has gone.
 pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Trouble) {
-    let mut pending: VecDeque<Record> = VecDeque::new();
+    let mut pending: VecDeque<Entry> = VecDeque::new();
+    // So that the first events after a start shorten a log that has aged meanwhile.
+    let mut written = PRUNE_EVERY;
     loop {
         let first = match queue.recv_timeout(if pending.is_empty() { Duration::MAX } else { RETRY }) {
             Ok(job) => Some(job),
@@ -46,11 +64,21 @@ pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Tro
         let more = std::iter::from_fn(|| queue.try_recv().ok());
         for job in first.into_iter().chain(more).take(GROUP_LIMIT) {
             match job {
-                Job::Write(record) => pending.push_back(record),
+                Job::Write(entry) => {
+                    trouble.queued.fetch_sub(1, Ordering::Relaxed);
+                    written += usize::from(matches!(entry, Entry::Event(_)));
+                    pending.push_back(entry);
+                }
                 Job::Flush(done) => waiting.push(done),
             }
         }
         let outcome = write_all(&mut database, &mut pending, &trouble.lost);
+        if written >= PRUNE_EVERY && outcome.is_ok() {
+            written = 0;
+            if let Err(error) = history::prune(&database, clock::now().wall) {
+                tracing::warn!(%error, "the event log cannot be shortened; it is tried again");
+            }
+        }
         let had_trouble = trouble.pending.swap(pending.len() as u64, Ordering::Relaxed) > 0;
         match &outcome {
             // Once per spell of trouble: a full disk would otherwise fill the log as well.
@@ -71,7 +99,7 @@ pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Tro
 /// Writes what waits; what stays waits for a disk that works.
 fn write_all(
     database: &mut Connection,
-    pending: &mut VecDeque<Record>,
+    pending: &mut VecDeque<Entry>,
     lost: &AtomicU64,
 ) -> rusqlite::Result<()> {
     let Err(error) = write(database, pending.make_contiguous()) else {
@@ -104,13 +132,16 @@ fn is_about_the_record(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
-fn write(database: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
-    if records.is_empty() {
+fn write(database: &mut Connection, entries: &[Entry]) -> rusqlite::Result<()> {
+    if entries.is_empty() {
         return Ok(());
     }
     let transaction = database.transaction()?;
-    for record in records {
-        apply(&transaction, record)?;
+    for entry in entries {
+        match entry {
+            Entry::Change(record) => apply(&transaction, record)?,
+            Entry::Event(event) => history::insert(&transaction, event)?,
+        }
     }
     transaction.commit()
 }
@@ -118,8 +149,8 @@ fn write(database: &mut Connection, records: &[Record]) -> rusqlite::Result<()> 
 fn apply(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::PutBlock(block) => {
-            let sql = "INSERT OR REPLACE INTO block (network, origin, reason, author, since, until, observed) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let sql = "INSERT OR REPLACE INTO block (network, origin, reason, author, since, until, observed, event) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             transaction.prepare_cached(sql)?.execute(params![
                 block.network.to_string(),
                 block.origin.name(),
@@ -128,6 +159,7 @@ fn apply(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
                 block.since.as_millis(),
                 block.until.as_millis(),
                 block.observed,
+                i64::try_from(block.event.0).unwrap_or(i64::MAX),
             ])
         }
         Record::DropBlock(network) => {

@@ -18,9 +18,10 @@ use ipnet::IpNet;
 
 pub use restore::{Held, HeldBlock, HeldNever};
 
-use crate::admin::{BlockView, Removed};
-use crate::client::{ClientAddr, Scope};
+use crate::admin::{BlockView, Removed, Standing};
+use crate::client::{ClientAddr, Scope, host};
 use crate::decision::{Block, Change, Never, Origin};
+use crate::event::{Drop, Event, EventId, What};
 use crate::netmap::NetMap;
 use crate::offence::Offence;
 use crate::policy::Policy;
@@ -43,8 +44,8 @@ pub enum Effect {
     EndSessions(IpNet),
     /// Make it durable.
     Store(Record),
-    /// Tell whoever reads the log.
-    Report(Report),
+    /// Enter it in the event log.
+    Log(Event),
 }
 
 /// One change of what must survive the agent.
@@ -58,58 +59,6 @@ pub enum Record {
     PutNever(Never),
     /// A never-block entry has gone.
     DropNever(IpNet),
-}
-
-/// What happened, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// A client did something wrong.
-    Offended {
-        /// Who.
-        client: ClientAddr,
-        /// What.
-        offence: Offence,
-        /// What it cost.
-        multiplier: u32,
-        /// The score of its scope with it.
-        score: u64,
-        /// Whether it counts in no score, because a block already answers for it.
-        spent: bool,
-    },
-    /// A network is blocked from now on; in observe mode it would be.
-    Blocked {
-        /// The decision.
-        block: Block,
-        /// Whether it is enforced.
-        enforced: bool,
-    },
-    /// A client reached the threshold and was spared.
-    Spared {
-        /// Who.
-        client: ClientAddr,
-        /// The score that it had reached.
-        score: u64,
-        /// The never-block entry that spared it.
-        by: IpNet,
-    },
-    /// An entry of the block list ended or was removed.
-    Unblocked {
-        /// Whose.
-        network: IpNet,
-        /// Who removed it; none: its time had come.
-        by: Option<String>,
-    },
-    /// A network is never blocked from now on.
-    Exempted(Never),
-    /// An entry of the never-block list ended or was removed.
-    Unexempted {
-        /// Whose.
-        network: IpNet,
-        /// Who removed it; none: its time had come.
-        by: Option<String>,
-    },
-    /// The block list is full; this network is not on it.
-    NoRoom(IpNet),
 }
 
 /// Why the engine does not do what an administrator asked.
@@ -150,6 +99,7 @@ pub struct Engine {
     blocks: NetMap<Block>,
     nevers: NetMap<Never>,
     effects: VecDeque<Effect>,
+    next_event: u64,
 }
 
 impl Engine {
@@ -161,7 +111,13 @@ impl Engine {
             blocks: NetMap::new(),
             nevers: NetMap::new(),
             effects: VecDeque::new(),
+            next_event: 1,
         }
+    }
+
+    /// Goes on numbering events behind the last one in the log.
+    pub const fn continue_after(&mut self, last: EventId) {
+        self.next_event = last.0 + 1;
     }
 
     /// A client did something wrong.
@@ -169,28 +125,42 @@ impl Engine {
         let scope = self.policy.scope_width.scope_of(client);
         let multiplier = self.policy.multipliers.get(offence.kind);
         let exemption = self.nevers.covering(client.ip(), now.instant).next().map(|never| never.network);
-        if exemption.is_none() && self.blocks.covering(client.ip(), now.instant).next().is_some() {
+        let standing = match exemption {
+            None => self.blocks.covering(client.ip(), now.instant).next().map(|block| block.event),
+            Some(_) => None,
+        };
+        let id = self.next_id();
+        let Offence { kind, detail } = offence;
+        let score = match standing {
             // What a blocked client still had under way. Counted, it would block it again when its block ends.
-            let score = self.scores.score(scope, self.policy.monitor_period, now.instant);
-            return self.report(Report::Offended { client, offence, multiplier, score, spent: true });
-        }
-        let score = self.scores.add(scope, multiplier, self.policy.monitor_period, now.instant);
-        self.report(Report::Offended { client, offence, multiplier, score, spent: false });
-        if multiplier == 0 || score < u64::from(self.policy.block_threshold) {
+            Some(_) => self.scores.score(scope, self.policy.monitor_period, now.instant),
+            None => self.scores.add(scope, multiplier, id, self.policy.monitor_period, now.instant),
+        };
+        let what = What::Offence { kind, number: kind.number(), multiplier, score, detail };
+        let (time, network) = (now.wall, host(client.ip()));
+        self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: standing }));
+        if standing.is_some() || multiplier == 0 || score < u64::from(self.policy.block_threshold) {
             return;
         }
         // Spent whether a block follows or not: a spared client is reported once per threshold, not per offence.
-        self.scores.spend(scope);
+        let led_by = self.scores.spend(scope);
         match exemption {
-            Some(by) => self.report(Report::Spared { client, score, by }),
-            None => self.block_scope(scope, score, now),
+            Some(by) => drop(self.log(network, What::Spared { score, by, led_by }, now)),
+            None => self.block_scope(scope, score, led_by, now),
         }
+    }
+
+    /// The kernel dropped a packet and says so.
+    pub fn handle_drop(&mut self, drop: Drop, now: Now) {
+        let Drop { source, by, packets, port, time } = drop;
+        let now = Now { wall: time, ..now };
+        self.log(host(source), What::Dropped { packets, port, by }, now);
     }
 
     /// Time has passed: entries that have ended leave their lists.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some((network, _)) = self.blocks.pop_ended(now.instant) {
-            self.drop_block(network, None);
+            self.drop_block(network, None, Vec::new(), now);
         }
         while let Some((network, never)) = self.nevers.pop_ended(now.instant) {
             self.drop_never(network, &never, None, now);
@@ -220,11 +190,9 @@ impl Engine {
         refuse_wide(network, force)?;
         let until = now.wall.after(span.unwrap_or(self.policy.block_time));
         let reason = if comment.is_empty() { "blocked by an administrator".to_string() } else { comment };
-        let (origin, since, observed) = (Origin::Manual, now.wall, false);
-        let block = Block { network, origin, reason, author, since, until, observed };
-        if !self.put_block(block.clone(), now) {
-            return Err(Refusal::Full(BLOCKS_LIMIT));
-        }
+        let (origin, since, observed, event) = (Origin::Manual, now.wall, false, EventId(0));
+        let block = Block { network, origin, reason, author, since, until, observed, event };
+        let block = self.put_block(block, Vec::new(), now).ok_or(Refusal::Full(BLOCKS_LIMIT))?;
         Ok(self.view(&block, now.instant))
     }
 
@@ -236,10 +204,8 @@ impl Engine {
         }
         let forgiven: Vec<Scope> =
             self.scores.scopes().filter(|scope| network.contains(&scope.network())).collect();
-        for scope in forgiven {
-            self.scores.spend(scope);
-        }
-        self.drop_block(network, Some(author));
+        let forgiven = forgiven.into_iter().flat_map(|scope| self.scores.spend(scope)).collect();
+        self.drop_block(network, Some(author), forgiven, now);
         Ok(Removed { network, still_covered_by })
     }
 
@@ -263,7 +229,7 @@ impl Engine {
         let never = Never { network, comment, author, since: now.wall, until, built_in: false };
         self.effects.push_back(Effect::Store(Record::PutNever(never.clone())));
         self.put_never(never.clone(), now);
-        self.report(Report::Exempted(never.clone()));
+        self.log(network, What::from(&never), now);
         Ok(never)
     }
 
@@ -289,6 +255,27 @@ impl Engine {
         self.blocks.covering(client.ip(), now).next()
     }
 
+    /// Everything that decides whether an address is blocked.
+    pub fn standing(&mut self, client: ClientAddr, now: Now) -> Standing {
+        let scope = self.policy.scope_width.scope_of(client);
+        let period = self.policy.monitor_period;
+        let covering = self.blocks.covering(client.ip(), now.instant);
+        let blocks: Vec<_> = covering.map(|block| self.view(block, now.instant)).collect();
+        let never: Vec<_> = self.nevers.covering(client.ip(), now.instant).cloned().collect();
+        Standing {
+            address: client.ip(),
+            scope: scope.network(),
+            refused_by: blocks.first().filter(|_| never.is_empty()).map(|view| view.block.network),
+            blocks,
+            never,
+            score: self.scores.score(scope, period, now.instant),
+            counted: self.scores.counted(scope, period, now.instant),
+            threshold: self.policy.block_threshold,
+            monitor_period: period.as_secs(),
+            enforced: !self.policy.observe,
+        }
+    }
+
     /// The block list, in the order of networks.
     pub fn blocks(&self, now: Instant) -> impl Iterator<Item = BlockView> {
         self.blocks.iter().map(move |(_, _, block)| self.view(block, now))
@@ -309,27 +296,28 @@ impl Engine {
         &self.policy
     }
 
-    fn block_scope(&mut self, scope: Scope, score: u64, now: Now) {
+    fn block_scope(&mut self, scope: Scope, score: u64, led_by: Vec<EventId>, now: Now) {
+        let network = scope.network();
         let block = Block {
-            network: scope.network(),
+            network,
             origin: Origin::Smtp,
             reason: format!("score {score} reached the threshold {}", self.policy.block_threshold),
             author: "engine".to_string(),
             since: now.wall,
             until: now.wall.after(self.policy.block_time),
             observed: self.policy.observe,
+            event: EventId(0),
         };
-        let network = block.network;
-        if !self.put_block(block, now) {
-            self.report(Report::NoRoom(network));
+        if self.put_block(block, led_by, now).is_none() {
+            self.log(network, What::NoRoom, now);
         }
     }
 
-    /// Enters a block everywhere; false if the list is full.
-    fn put_block(&mut self, block: Block, now: Now) -> bool {
+    /// Enters a block everywhere, with the number of its event; none if the list is full.
+    fn put_block(&mut self, mut block: Block, led_by: Vec<EventId>, now: Now) -> Option<Block> {
         let network = block.network;
         if self.blocks.len() >= BLOCKS_LIMIT && self.blocks.get(&network).is_none() {
-            return false;
+            return None;
         }
         let until = now.instant_of(block.until);
         // The kernel first: a client is refused before anybody is told why.
@@ -342,10 +330,18 @@ impl Engine {
         if !self.policy.observe {
             self.effects.push_back(Effect::EndSessions(network));
         }
+        let what = What::Blocked {
+            origin: block.origin,
+            reason: block.reason.clone(),
+            author: block.author.clone(),
+            until: block.until,
+            enforced: !self.policy.observe,
+            led_by,
+        };
+        block.event = self.log(network, what, now);
         self.effects.push_back(Effect::Store(Record::PutBlock(block.clone())));
-        self.report(Report::Blocked { block: block.clone(), enforced: !self.policy.observe });
-        self.blocks.insert(network, until, block);
-        true
+        self.blocks.insert(network, until, block.clone());
+        Some(block)
     }
 
     fn put_never(&mut self, never: Never, now: Now) {
@@ -355,10 +351,10 @@ impl Engine {
         self.nevers.insert(never.network, until, never);
     }
 
-    fn drop_block(&mut self, network: IpNet, by: Option<String>) {
+    fn drop_block(&mut self, network: IpNet, by: Option<String>, forgave: Vec<EventId>, now: Now) {
         self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
         self.effects.push_back(Effect::Store(Record::DropBlock(network)));
-        self.report(Report::Unblocked { network, by });
+        self.log(network, What::Unblocked { by, forgave }, now);
     }
 
     fn drop_never(&mut self, network: IpNet, never: &Never, by: Option<String>, now: Now) {
@@ -380,7 +376,7 @@ impl Engine {
         if !never.built_in {
             self.effects.push_back(Effect::Store(Record::DropNever(network)));
         }
-        self.report(Report::Unexempted { network, by });
+        self.log(network, What::Unexempted { by }, now);
     }
 
     fn view(&self, block: &Block, now: Instant) -> BlockView {
@@ -391,8 +387,16 @@ impl Engine {
         }
     }
 
-    fn report(&mut self, report: Report) {
-        self.effects.push_back(Effect::Report(report));
+    fn next_id(&mut self) -> EventId {
+        let id = EventId(self.next_event);
+        self.next_event += 1;
+        id
+    }
+
+    fn log(&mut self, network: IpNet, what: What, now: Now) -> EventId {
+        let id = self.next_id();
+        self.effects.push_back(Effect::Log(Event { id, time: now.wall, network, what, answered_by: None }));
+        id
     }
 }
 

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use super::{Effect, Engine, Record};
 use crate::decision::{Block, Change, Never, Origin};
+use crate::event::{EventId, What};
 use crate::time::{Instant, Now};
 
 /// Ends that differ by less are the same end, read at two moments.
@@ -95,7 +96,7 @@ impl Engine {
                 self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
                 continue;
             }
-            let block = Block {
+            let mut block = Block {
                 network,
                 origin: held.origin.unwrap_or(Origin::Manual),
                 reason: "found in the kernel; the store does not know why".to_string(),
@@ -103,7 +104,17 @@ impl Engine {
                 since: now.wall,
                 until: now.wall_of(held.until),
                 observed: false,
+                event: EventId(0),
             };
+            let what = What::Blocked {
+                origin: block.origin,
+                reason: block.reason.clone(),
+                author: block.author.clone(),
+                until: block.until,
+                enforced: !self.policy.observe,
+                led_by: Vec::new(),
+            };
+            block.event = self.log(network, what, now);
             self.effects.push_back(Effect::Store(Record::PutBlock(block.clone())));
             self.blocks.insert(network, held.until, block);
         }

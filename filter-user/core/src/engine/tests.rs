@@ -39,10 +39,14 @@ fn effects(engine: &mut Engine) -> Vec<Effect> {
     core::iter::from_fn(|| engine.poll_effect()).collect()
 }
 
+fn what(effect: &Effect) -> Option<&What> {
+    if let Effect::Log(event) = effect { Some(&event.what) } else { None }
+}
+
 fn kernel_changes(engine: &mut Engine) -> Vec<Change> {
     let changes = effects(engine).into_iter().filter_map(|effect| match effect {
         Effect::Kernel(change) => Some(change),
-        Effect::EndSessions(_) | Effect::Store(_) | Effect::Report(_) => None,
+        Effect::EndSessions(_) | Effect::Store(_) | Effect::Log(_) => None,
     });
     changes.collect()
 }
@@ -87,7 +91,7 @@ fn a_block_reaches_the_kernel_before_anything_else_happens() {
     effects(&mut engine);
     offend(&mut engine, Kind::RelayDenied, 1, "2001:db8::2", 0);
     let effects = effects(&mut engine);
-    assert!(matches!(effects[0], Effect::Report(Report::Offended { score: 1000, .. })));
+    assert!(matches!(what(&effects[0]), Some(What::Offence { score: 1000, .. })));
     let until = at(1800).instant;
     let block =
         Change::Block { network: net("2001:db8::/64"), since: at(0).instant, until, origin: Origin::Smtp };
@@ -133,10 +137,8 @@ fn a_never_blocked_client_is_scored_and_spared() {
     effects(&mut engine);
     offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 0);
     let last = effects(&mut engine).pop().unwrap();
-    assert_eq!(
-        last,
-        Effect::Report(Report::Spared { client: client("192.0.2.7"), score: 1000, by: net("192.0.2.7/32") })
-    );
+    let Some(What::Spared { score: 1000, by, led_by }) = what(&last) else { panic!("{last:?}") };
+    assert_eq!((*by, led_by.len()), (net("192.0.2.7/32"), 10));
     assert!(engine.blocks.is_empty());
 }
 
@@ -148,7 +150,7 @@ fn observe_mode_lists_blocks_and_enforces_none() {
     assert_eq!(engine.sizes().0, 1);
     let effects = effects(&mut engine);
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::EndSessions(_))));
-    assert!(matches!(effects.last(), Some(Effect::Report(Report::Blocked { enforced: false, .. }))));
+    assert!(effects.iter().any(|effect| matches!(what(effect), Some(What::Blocked { enforced: false, .. }))));
 }
 
 #[test]
@@ -186,6 +188,7 @@ fn refusals_name_the_remedy() {
 fn stored(network: &str, until: u64) -> Block {
     Block {
         observed: false,
+        event: EventId(0),
         network: net(network),
         origin: Origin::Manual,
         reason: "r".into(),
@@ -256,9 +259,9 @@ fn what_a_blocked_client_still_had_under_way_does_not_block_it_again() {
     let mut engine = engine();
     offend(&mut engine, Kind::BadLocalRcpt, 39, "192.0.2.7", 0);
     assert!(is_blocked(&engine, "192.0.2.7", 0));
-    let spent = effects(&mut engine)
-        .into_iter()
-        .filter(|effect| matches!(effect, Effect::Report(Report::Offended { spent: true, .. })));
+    let spent = effects(&mut engine).into_iter().filter(|effect| {
+        matches!(effect, Effect::Log(Event { what: What::Offence { .. }, answered_by: Some(_), .. }))
+    });
     assert_eq!(spent.count(), 19);
     engine.handle_timeout(at(1800));
     offend(&mut engine, Kind::BadLocalRcpt, 19, "192.0.2.7", 1801);
@@ -317,4 +320,22 @@ fn a_large_part_of_the_internet_needs_to_be_meant_on_either_list() {
     assert!(engine.block(wide, None, String::new(), "root".into(), false, at(0)).is_err());
     assert!(engine.never(wide, None, String::new(), "root".into(), false, at(0)).is_err());
     assert!(engine.never(wide, None, String::new(), "root".into(), true, at(0)).is_ok());
+}
+
+#[test]
+fn a_block_names_the_events_that_led_to_it() {
+    let mut engine = engine();
+    engine.continue_after(EventId(40));
+    offend(&mut engine, Kind::RelayDenied, 9, "192.0.2.7", 0);
+    offend(&mut engine, Kind::SyntaxError, 1, "192.0.2.8", 0);
+    // Half an hour later than the window is long: these nine do not count any more.
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", 5400);
+    let blocked = effects(&mut engine).into_iter().find_map(|effect| match effect {
+        Effect::Log(Event { id, what: What::Blocked { led_by, .. }, .. }) => Some((id, led_by)),
+        _ => None,
+    });
+    let (id, led_by) = blocked.unwrap();
+    assert_eq!(led_by, (51..=60).map(EventId).collect::<Vec<_>>());
+    assert_eq!(id, EventId(61));
+    assert_eq!(engine.blocks(at(5400).instant).next().unwrap().block.event, id);
 }

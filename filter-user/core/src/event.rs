@@ -1,0 +1,163 @@
+//! The event log: what happened to whom, in the order in which the engine saw it.
+//!
+//! An [`Event`] is a fact about the past. It has a number of its own, so that a block can name the events that led to
+//! it, and each of those the block: that is how `why` is answered.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{Never, Origin};
+use crate::offence::Kind;
+use crate::time::Timestamp;
+
+/// Names an event for as long as the log lives; later events have higher numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub u64);
+
+/// One line of the event log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number.
+    pub id: EventId,
+    /// When.
+    pub time: Timestamp,
+    /// Whom it is about: a client's address, or the network of a decision.
+    pub network: IpNet,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+    /// The event that answered for it: the block that it led to, or the hand that forgave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<EventId>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum What {
+    /// A client did something wrong.
+    Offence {
+        /// What.
+        kind: Kind,
+        /// The number that the world knows it by.
+        number: u16,
+        /// What it cost.
+        multiplier: u32,
+        /// The score of its scope with it.
+        score: u64,
+        /// The recipient, the command or the reply it was recognised by.
+        detail: String,
+    },
+    /// A network is blocked from now on.
+    Blocked {
+        /// Where the decision comes from.
+        origin: Origin,
+        /// Why, in words that can be read to the blocked user.
+        reason: String,
+        /// Who decided.
+        author: String,
+        /// When it ends by itself.
+        until: Timestamp,
+        /// Whether it is enforced; in observe mode it is not.
+        enforced: bool,
+        /// The events that led to it.
+        led_by: Vec<EventId>,
+    },
+    /// An entry of the block list ended or was removed.
+    Unblocked {
+        /// Who removed it; none: its time had come.
+        by: Option<String>,
+        /// Events that were forgiven with it.
+        forgave: Vec<EventId>,
+    },
+    /// A client reached the threshold and was spared.
+    Spared {
+        /// The score that it had reached.
+        score: u64,
+        /// The never-block entry that spared it.
+        by: IpNet,
+        /// The events that would have led to a block.
+        led_by: Vec<EventId>,
+    },
+    /// A network is never blocked from now on.
+    Exempted {
+        /// Why.
+        comment: String,
+        /// Who decided.
+        author: String,
+        /// When it ends by itself; none: it stays.
+        until: Option<Timestamp>,
+    },
+    /// An entry of the never-block list ended or was removed.
+    Unexempted {
+        /// Who removed it; none: its time had come.
+        by: Option<String>,
+    },
+    /// The block list is full; this network is not on it.
+    NoRoom,
+    /// The kernel dropped a packet: the first of an entry, and then ever fewer are told of.
+    Dropped {
+        /// Packets that the entry had dropped by then.
+        packets: u64,
+        /// The port that it went to, if that is known.
+        port: Option<u16>,
+        /// The entry.
+        by: IpNet,
+    },
+}
+
+impl What {
+    /// The word for it in tables, filters and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Offence { .. } => "offence",
+            Self::Blocked { .. } => "blocked",
+            Self::Unblocked { .. } => "unblocked",
+            Self::Spared { .. } => "spared",
+            Self::Exempted { .. } => "exempted",
+            Self::Unexempted { .. } => "unexempted",
+            Self::NoRoom => "no-room",
+            Self::Dropped { .. } => "dropped",
+        }
+    }
+
+    /// The events that this one answers for.
+    pub fn answers(&self) -> &[EventId] {
+        match self {
+            Self::Blocked { led_by, .. } | Self::Spared { led_by, .. } => led_by,
+            Self::Unblocked { forgave, .. } => forgave,
+            Self::Offence { .. }
+            | Self::Exempted { .. }
+            | Self::Unexempted { .. }
+            | Self::NoRoom
+            | Self::Dropped { .. } => &[],
+        }
+    }
+}
+
+impl From<&Never> for What {
+    fn from(never: &Never) -> Self {
+        let Never { comment, author, until, .. } = never.clone();
+        Self::Exempted { comment, author, until }
+    }
+}
+
+/// A drop as the kernel reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drop {
+    /// Who sent the packet.
+    pub source: IpAddr,
+    /// The entry that dropped it.
+    pub by: IpNet,
+    /// Packets that the entry has dropped so far.
+    pub packets: u64,
+    /// The port that it went to, if that is known.
+    pub port: Option<u16>,
+    /// When.
+    pub time: Timestamp,
+}

@@ -1,0 +1,117 @@
+//! The event log and the answer to "why is this address blocked?".
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use filter_core::admin::{KernelSays, Why};
+use filter_core::client::host;
+use filter_core::event::{Event, EventId};
+use filter_core::notation::parse_network;
+use filter_core::time::Timestamp;
+use serde::Deserialize;
+
+use super::Problem;
+use super::routes::{Agent, Answer};
+use crate::ips::Request;
+use crate::kernel::View;
+use crate::store::{EventFilter, History};
+
+/// Latest events that `why` shows beside those that count.
+const HISTORY: u32 = 20;
+
+/// Which events are asked for; see [`EventFilter`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    network: Option<String>,
+    kind: Option<String>,
+    since: Option<i64>,
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn list(
+    State(agent): State<Agent>,
+    query: Result<Query<Wanted>, QueryRejection>,
+) -> Answer<Vec<Event>> {
+    let Query(wanted) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let network = wanted.network.as_deref().map(parse_network).transpose();
+    let network = network.map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    let filter = EventFilter {
+        network,
+        kind: wanted.kind,
+        since: wanted.since.map(Timestamp::from_millis),
+        after: wanted.after.map(EventId),
+        limit: wanted.limit,
+    };
+    read(&agent, move |history| history.events(&filter)).await.map(Json)
+}
+
+/// The address that is asked about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    address: String,
+}
+
+pub(super) async fn why(
+    State(agent): State<Agent>,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Answer<Why> {
+    let Query(asked) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let address: IpAddr = asked.address.trim().parse().map_err(|_| {
+        let detail = "this is not an address; write one like 192.0.2.7 or 2001:db8::7";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    })?;
+    let address = address.to_canonical();
+    let standing = agent.inbox.ask(|answer| Request::Standing(address, answer)).await;
+    let standing = standing.ok_or_else(Problem::stopping)?;
+    // What the engine has counted may still be on its way to the disk; if that is full, the answer has gaps.
+    let _ = agent.store.flushed().await;
+    let answers: Vec<_> =
+        standing.blocks.iter().map(|view| view.block.event).filter(|id| id.0 != 0).collect();
+    let counted = standing.counted.clone();
+    let around = EventFilter { network: Some(host(address)), limit: Some(HISTORY), ..EventFilter::default() };
+    let (events, history) = read(&agent, move |history| {
+        Ok((history.behind(&answers, &[counted, answers.clone()].concat())?, history.events(&around)?))
+    })
+    .await?;
+    let shown: BTreeSet<_> = events.iter().map(|event| event.id).collect();
+    let history = history.into_iter().filter(|event| !shown.contains(&event.id)).collect();
+    let kernel = kernel(Path::new(&agent.fixed.pin_directory), address);
+    Ok(Json(Why { standing, kernel, events, history }))
+}
+
+fn kernel(pins: &Path, address: IpAddr) -> Option<KernelSays> {
+    let view = View::open(pins).and_then(|view| view.get(address)).ok()?;
+    let last_drop = view.blocks.iter().filter_map(|block| block.last_drop).max();
+    Some(KernelSays {
+        verdict: view.verdict.to_owned(),
+        reason: view.reason.to_owned(),
+        packets: view.blocks.iter().map(|block| block.packets).sum(),
+        bytes: view.blocks.iter().map(|block| block.bytes).sum(),
+        last_drop,
+    })
+}
+
+/// Reads the disk where nobody else waits for it.
+async fn read<T: Send + 'static>(
+    agent: &Agent,
+    question: impl FnOnce(&History) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
+    let history = agent.store.history().clone();
+    let unreadable = |error: &dyn std::fmt::Display| {
+        let detail =
+            format!("the event log cannot be read: {error}; look at the disk of the state directory");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    };
+    match tokio::task::spawn_blocking(move || question(&history)).await {
+        Ok(result) => result.map_err(|error| unreadable(&error)),
+        Err(error) => Err(unreadable(&error)),
+    }
+}

@@ -1,0 +1,173 @@
+//! The event log in the database: written by the one writer, read by anybody through a connection of its own.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use filter_core::event::{Event, EventId};
+use filter_core::time::Timestamp;
+use ipnet::IpNet;
+use rusqlite::types::{ToSql, Type};
+use rusqlite::{Connection, OpenFlags, Row, Transaction, params, params_from_iter};
+use serde::{Deserialize, Serialize};
+
+/// How long an event is kept.
+const KEPT_FOR: Duration = Duration::from_hours(24 * 30);
+/// Events that are kept at most; the oldest go first.
+pub const EVENTS_LIMIT: u64 = 1_000_000;
+/// Events of one answer.
+pub const PAGE_LIMIT: u32 = 10_000;
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventFilter {
+    /// Of addresses in this network, and of networks around it.
+    pub network: Option<IpNet>,
+    /// Of this kind, such as `blocked`.
+    pub kind: Option<String>,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+    /// Later than this event, and from there on; none: the latest.
+    pub after: Option<EventId>,
+    /// How many at most.
+    pub limit: Option<u32>,
+}
+
+/// Reads the event log.
+#[derive(Debug, Clone)]
+pub struct History {
+    path: PathBuf,
+}
+
+impl History {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The events that a filter lets through, oldest first. Reads the disk.
+    pub fn events(&self, filter: &EventFilter) -> rusqlite::Result<Vec<Event>> {
+        let mut conditions = vec!["TRUE".to_owned()];
+        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+        if let Some(network) = filter.network {
+            let around = supernets(network);
+            let marks = vec!["?"; around.len()].join(", ");
+            conditions.push(format!("(first BETWEEN ? AND ? OR network IN ({marks}))"));
+            values.push(Box::new(bytes(network.network())));
+            values.push(Box::new(bytes(network.broadcast())));
+            values.extend(
+                around.into_iter().map(|network| -> Box<dyn ToSql> { Box::new(network.to_string()) }),
+            );
+        }
+        if let Some(kind) = &filter.kind {
+            conditions.push("kind = ?".to_owned());
+            values.push(Box::new(kind.clone()));
+        }
+        if let Some(since) = filter.since {
+            conditions.push("time >= ?".to_owned());
+            values.push(Box::new(since.as_millis()));
+        }
+        if let Some(after) = filter.after {
+            conditions.push("id > ?".to_owned());
+            values.push(Box::new(number(after)));
+        }
+        let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+        let limit = filter.limit.unwrap_or(100).min(PAGE_LIMIT);
+        let sql = format!(
+            "SELECT id, time, network, what, answered_by FROM event WHERE {} ORDER BY id {order} LIMIT {limit}",
+            conditions.join(" AND ")
+        );
+        let mut events = self.query(&sql, params_from_iter(values))?;
+        events.sort_by_key(|event| event.id);
+        Ok(events)
+    }
+
+    /// The events that others answer for, and these events themselves, oldest first. Reads the disk.
+    pub fn behind(&self, answers: &[EventId], events: &[EventId]) -> rusqlite::Result<Vec<Event>> {
+        let marks = |count: usize| vec!["?"; count].join(", ");
+        let sql = format!(
+            "SELECT id, time, network, what, answered_by FROM event \
+             WHERE answered_by IN ({}) OR id IN ({}) ORDER BY id LIMIT {PAGE_LIMIT}",
+            marks(answers.len()),
+            marks(events.len())
+        );
+        self.query(&sql, params_from_iter(answers.iter().chain(events).map(|id| number(*id))))
+    }
+
+    fn query(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Connection::open_with_flags(&self.path, flags)?;
+        let mut statement = database.prepare(sql)?;
+        statement.query_map(values, event_of)?.collect()
+    }
+}
+
+/// Enters an event, and itself into those that it answers for.
+pub(super) fn insert(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
+    let what = serde_json::to_string(&event.what)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let sql = "INSERT INTO event (id, time, network, first, kind, answered_by, what) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    transaction.prepare_cached(sql)?.execute(params![
+        number(event.id),
+        event.time.as_millis(),
+        event.network.to_string(),
+        bytes(event.network.network()),
+        event.what.name(),
+        event.answered_by.map(number),
+        what,
+    ])?;
+    let mut answer = transaction.prepare_cached("UPDATE event SET answered_by = ?1 WHERE id = ?2")?;
+    for answered in event.what.answers() {
+        answer.execute([number(event.id), number(*answered)])?;
+    }
+    Ok(())
+}
+
+/// Forgets events that are too old, or too many.
+pub(super) fn prune(database: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let newest: i64 = database.query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))?;
+    let oldest = newest.saturating_sub(i64::try_from(EVENTS_LIMIT).unwrap_or(i64::MAX));
+    let sql = "DELETE FROM event WHERE id <= ?1 OR time < ?2";
+    database.execute(sql, [oldest, now.before(KEPT_FOR).as_millis()]).map(drop)
+}
+
+fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let unreadable = |column, error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error);
+    let network: String = row.get(2)?;
+    let what: String = row.get(3)?;
+    Ok(Event {
+        id: id(row.get(0)?),
+        time: Timestamp::from_millis(row.get(1)?),
+        network: network.parse().map_err(|error| unreadable(2, Box::new(error)))?,
+        what: serde_json::from_str(&what).map_err(|error| unreadable(3, Box::new(error)))?,
+        answered_by: row.get::<_, Option<i64>>(4)?.map(id),
+    })
+}
+
+fn id(number: i64) -> EventId {
+    EventId(u64::try_from(number).unwrap_or(0))
+}
+
+/// `SQLite` has no larger integers; at a million events a second it lasts for 290,000 years.
+fn number(id: EventId) -> i64 {
+    i64::try_from(id.0).unwrap_or(i64::MAX)
+}
+
+/// An address so that the order of bytes is the order of addresses, one family behind the other.
+fn bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => [&[4][..], &address.octets()].concat(),
+        IpAddr::V6(address) => [&[6][..], &address.octets()].concat(),
+    }
+}
+
+/// A network and all those around it.
+fn supernets(network: IpNet) -> Vec<IpNet> {
+    std::iter::successors(Some(network), IpNet::supernet).collect()
+}
+
+/// Where the log of a state directory is.
+pub(super) fn in_directory(directory: &Path) -> PathBuf {
+    directory.join("gatepost.db")
+}
