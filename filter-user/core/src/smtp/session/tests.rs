@@ -1,7 +1,8 @@
 //! Dialogues: what either side says, what the other hears, what is reported.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use proptest::prelude::*;
 

@@ -1,0 +1,108 @@
+//! What the client is to hear, in its order: the mail server's replies, and ours among them.
+
+use alloc::string::String;
+
+use crate::detect;
+use crate::offence::Offence;
+use crate::smtp::body::BodyScanner;
+use crate::smtp::command::Verb;
+use crate::smtp::ehlo;
+use crate::smtp::event::{Event, ServerFault};
+use crate::smtp::reply::Reply;
+use crate::time::Instant;
+
+use super::Session;
+use super::input::Input;
+
+/// What the client is to hear next.
+#[derive(Debug)]
+pub(super) enum Due {
+    Greeting,
+    /// The reply to a command, with what may be remembered of its line.
+    Reply(Verb, String),
+    EndOfData,
+    /// A reply of our own, kept in its place among the mail server's.
+    Own {
+        text: String,
+        ends_session: bool,
+    },
+}
+
+impl Session {
+    /// Takes a whole reply of the mail server.
+    pub(super) fn take_reply(&mut self, reply: &Reply<'_>, now: Instant) {
+        let Some(due) = self.due.pop_front() else {
+            // RFC 5321 section 3.8: a server may close at any time, after a 421.
+            return if reply.code == 421 {
+                self.close_with(reply);
+            } else {
+                self.give_up(ServerFault::Unsolicited);
+            };
+        };
+        self.rewind(now);
+        match due {
+            Due::Greeting if reply.is_success() => self.input = Input::Commands,
+            Due::Greeting => return self.close_with(reply),
+            Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
+            Due::EndOfData | Due::Own { .. } => {}
+            Due::Reply(verb, detail) => {
+                if let Some(kind) = detect::offence(verb, reply) {
+                    self.report(Offence { kind, detail });
+                }
+                match verb {
+                    Verb::Hello if reply.is_success() => {
+                        self.to_client.extend_from_slice(&ehlo::narrow(reply.bytes));
+                        return self.say_own();
+                    }
+                    Verb::Quit => return self.close_with(reply),
+                    Verb::StartTls if reply.code == 220 => {
+                        // Whatever the server said behind its 220 was said before TLS as well.
+                        self.from_server.clear();
+                        self.input = Input::Opaque;
+                    }
+                    Verb::Auth if reply.is_intermediate() => self.input = Input::Credentials,
+                    Verb::Data if reply.code == 354 => self.input = Input::Body(BodyScanner::new(), 0),
+                    Verb::Auth | Verb::Data if reply.is_refusal() && !self.from_client.is_empty() => {
+                        // A message or a password would be read as commands from here on.
+                        self.to_client.extend_from_slice(reply.bytes);
+                        return self.end_with(self.voice.out_of_step.clone());
+                    }
+                    Verb::Auth | Verb::Data | Verb::StartTls => self.input = Input::Commands,
+                    _ => {}
+                }
+            }
+        }
+        self.to_client.extend_from_slice(reply.bytes);
+        self.say_own();
+    }
+
+    /// Says what is ours to say before the mail server's next reply.
+    pub(super) fn say_own(&mut self) {
+        while let Some(Due::Own { text, ends_session }) = self.due.front() {
+            self.to_client.extend_from_slice(text.as_bytes());
+            self.over |= *ends_session;
+            self.due.pop_front();
+        }
+    }
+
+    /// Ends the session with a reply of our own, after the replies that are due before it.
+    pub(super) fn end_with(&mut self, text: String) {
+        self.input = Input::Closed;
+        self.from_client.clear();
+        self.due.push_back(Due::Own { text, ends_session: true });
+        self.say_own();
+    }
+
+    /// Ends the session with the mail server's own last word.
+    fn close_with(&mut self, reply: &Reply<'_>) {
+        self.to_client.extend_from_slice(reply.bytes);
+        self.over = true;
+    }
+
+    /// Ends the session because the mail server cannot be followed.
+    pub(super) fn give_up(&mut self, fault: ServerFault) {
+        self.events.push_back(Event::ServerFault(fault));
+        self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
+        self.over = true;
+    }
+}

@@ -1,0 +1,160 @@
+//! What the client says: bytes taken from its buffer as far as they can be understood, and handed on.
+
+use crate::detect;
+use crate::offence::{Kind, Offence, printable};
+use crate::smtp::body::BodyScanner;
+use crate::smtp::command::Verb;
+use crate::smtp::line::{self, Fault};
+use crate::time::Instant;
+
+use super::due::Due;
+use super::{BUFFER_LIMIT, Session};
+
+/// Longest command line; RFC 5321 section 4.5.3.1.4 says 512, extensions add to it.
+const COMMAND_LIMIT: usize = 2048;
+/// Longest answer to an AUTH challenge (RFC 4954 section 4).
+const CREDENTIALS_LIMIT: usize = 12_288;
+/// Commands that may wait for their replies at once (RFC 2920).
+const PIPELINE_LIMIT: usize = 100;
+
+/// How the client's next bytes are read.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Not at all: a reply must come first.
+    Waiting,
+    Commands,
+    /// An answer to an AUTH challenge.
+    Credentials,
+    /// A message, and how many of its bytes have come since the deadline was last moved.
+    Body(BodyScanner, usize),
+    /// This many bytes of a BDAT chunk are still to come.
+    Chunk(u64),
+    /// TLS, which is not ours to read.
+    Opaque,
+    /// No longer: the client said QUIT, or something unforgivable.
+    Closed,
+}
+
+impl Session {
+    /// Reads as much of the client's buffer as can be understood now.
+    pub(super) fn read_client(&mut self, now: Instant) {
+        while !self.over
+            && self.to_server.len() < BUFFER_LIMIT
+            && self.due.len() < PIPELINE_LIMIT
+            && !self.from_client.is_empty()
+        {
+            match &mut self.input {
+                Input::Waiting => return,
+                Input::Closed => return self.from_client.clear(),
+                Input::Commands => match line::front(&self.from_client, COMMAND_LIMIT) {
+                    line::Front::Line(size) => self.take_command(size, now),
+                    line::Front::Partial => return,
+                    line::Front::Fault(fault) => return self.refuse(fault),
+                },
+                Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
+                    line::Front::Line(size) => {
+                        self.forward(size);
+                        self.await_reply(Due::Reply(Verb::Auth, "AUTH".into()), now);
+                    }
+                    line::Front::Partial => return,
+                    line::Front::Fault(fault) => return self.refuse(fault),
+                },
+                Input::Body(scanner, since_deadline) => match scanner.scan(&self.from_client) {
+                    Err(fault) => return self.refuse(fault),
+                    Ok(scanned) => {
+                        *since_deadline += scanned.length;
+                        let moved = *since_deadline >= BUFFER_LIMIT;
+                        if moved {
+                            *since_deadline = 0;
+                        }
+                        self.forward(scanned.length);
+                        if scanned.ended {
+                            self.input = Input::Commands;
+                            self.due.push_back(Due::EndOfData);
+                        }
+                        if moved || scanned.ended {
+                            self.rewind(now);
+                        }
+                    }
+                },
+                Input::Chunk(left) => {
+                    let size = usize::try_from(*left).unwrap_or(usize::MAX).min(self.from_client.len());
+                    *left -= size as u64;
+                    if *left == 0 {
+                        self.input = Input::Commands;
+                    }
+                    self.forward(size);
+                    self.rewind(now);
+                }
+                Input::Opaque => {
+                    self.forward(self.from_client.len());
+                    self.rewind(now);
+                }
+            }
+        }
+    }
+
+    /// Takes the command line of `size` bytes at the front of the client's buffer.
+    fn take_command(&mut self, size: usize, now: Instant) {
+        let line = self.from_client.split_to(size);
+        let verb = Verb::of(&line);
+        match verb {
+            Verb::Privileged => {
+                self.due
+                    .push_back(Due::Own { text: self.voice.not_implemented.clone(), ends_session: false });
+                return self.say_own();
+            }
+            Verb::MalformedBdat => {
+                self.report(Offence::new(Kind::SyntaxError, &line));
+                return self.end_with(self.voice.bad_chunk.clone());
+            }
+            _ => {}
+        }
+        self.to_server.extend_from_slice(&line);
+        let due = Due::Reply(verb, printable(detect::memorable(verb, &line)));
+        match verb {
+            Verb::Auth | Verb::Data => return self.await_reply(due, now),
+            Verb::StartTls => {
+                self.await_reply(due, now);
+                let injected = self.from_client.split();
+                return self.report_injection(&injected);
+            }
+            Verb::Bdat(0) => {}
+            Verb::Bdat(size) => self.input = Input::Chunk(size),
+            Verb::Quit => self.input = Input::Closed,
+            _ => {}
+        }
+        self.due.push_back(due);
+        self.rewind(now);
+    }
+
+    /// Stops reading the client until the mail server has answered.
+    fn await_reply(&mut self, due: Due, now: Instant) {
+        self.input = Input::Waiting;
+        self.due.push_back(due);
+        self.rewind(now);
+    }
+
+    /// Hands the first bytes of the client's buffer on.
+    fn forward(&mut self, size: usize) {
+        let bytes = self.from_client.split_to(size.min(self.from_client.len()));
+        self.to_server.extend_from_slice(&bytes);
+    }
+
+    pub(super) fn report_injection(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.report(Offence::new(Kind::PlaintextAfterStarttls, bytes));
+        }
+    }
+
+    /// Ends the session for what is no line.
+    fn refuse(&mut self, fault: Fault) {
+        let kind = match fault {
+            Fault::BareLf | Fault::BareCr | Fault::Nul => Kind::BareNewline,
+            Fault::TooLong => Kind::SyntaxError,
+        };
+        let text = self.voice.fault(fault);
+        self.report(Offence::new(kind, text.as_bytes()));
+        self.end_with(text);
+    }
+}

@@ -1,0 +1,213 @@
+//! One SMTP session between a client and a mail server, without either of their sockets.
+//!
+//! Bytes go in by `handle_*`, come out by [`Session::outgoing`], facts by [`Session::poll_event`]. The machine
+//! forwards what it parsed and nothing else: a line goes on when it is a whole, faultless line; a reply comes back
+//! when it answers the question that is due. What it cannot follow it ends, with a reply.
+//!
+//! It opens nothing, knows no time but its arguments, and holds at most one buffer per direction: beyond
+//! [`BUFFER_LIMIT`] it asks for no more bytes ([`Session::wants`]).
+//!
+//! Behind STARTTLS the bytes are opaque and only counted.
+//!
+//! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
+//! server's replies do, `patience` what time does.
+
+mod due;
+mod input;
+mod patience;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+
+use crate::offence::{Kind, Offence};
+use crate::smtp::command::Verb;
+use crate::smtp::event::{Event, ServerFault, Side};
+use crate::smtp::reply;
+use crate::smtp::voice::Voice;
+use crate::time::Instant;
+
+pub use patience::Patience;
+
+use due::Due;
+use input::Input;
+use patience::FAREWELL;
+
+use Side::{Client, Server};
+
+/// Bytes held per direction before the other side is no longer read.
+pub const BUFFER_LIMIT: usize = 65_536;
+
+/// The machine; see the head of this module.
+#[derive(Debug)]
+pub struct Session {
+    voice: Arc<Voice>,
+    patience: Patience,
+    input: Input,
+    due: VecDeque<Due>,
+    events: VecDeque<Event>,
+    from_client: BytesMut,
+    from_server: BytesMut,
+    to_client: BytesMut,
+    to_server: BytesMut,
+    deadline: Instant,
+    spoke_early: bool,
+    client_gone: bool,
+    over: bool,
+}
+
+impl Session {
+    /// A session whose client has connected and whose mail server has yet to greet.
+    pub fn new(voice: Arc<Voice>, patience: Patience, now: Instant) -> Self {
+        Self {
+            voice,
+            patience,
+            input: Input::Waiting,
+            due: VecDeque::from([Due::Greeting]),
+            events: VecDeque::new(),
+            from_client: BytesMut::new(),
+            from_server: BytesMut::new(),
+            to_client: BytesMut::new(),
+            to_server: BytesMut::new(),
+            deadline: now.after(patience.server),
+            spoke_early: false,
+            client_gone: false,
+            over: false,
+        }
+    }
+
+    /// The client sent these bytes.
+    pub fn handle_client(&mut self, bytes: &[u8], now: Instant) {
+        match self.due.back() {
+            Some(Due::Greeting) if !self.spoke_early => {
+                self.spoke_early = true;
+                self.report(Offence::new(Kind::EarlyTalker, bytes));
+            }
+            // CVE-2011-0411: what came before TLS must not be taken for what came inside it.
+            Some(Due::Reply(Verb::StartTls, _)) => return self.report_injection(bytes),
+            _ => {}
+        }
+        if !matches!(self.input, Input::Closed) {
+            self.from_client.extend_from_slice(bytes);
+            self.read_client(now);
+        }
+    }
+
+    /// The client will send no more; what it already asked is still answered.
+    pub fn handle_client_closed(&mut self, now: Instant) {
+        self.client_gone = true;
+        self.deadline = now.after(FAREWELL);
+    }
+
+    /// The mail server sent these bytes.
+    pub fn handle_server(&mut self, bytes: &[u8], now: Instant) {
+        if matches!(self.input, Input::Opaque) {
+            self.to_client.extend_from_slice(bytes);
+            return self.rewind(now);
+        }
+        self.from_server.extend_from_slice(bytes);
+        while !self.over && !matches!(self.input, Input::Opaque) {
+            let buffer = self.from_server.split();
+            match reply::front(&buffer) {
+                Ok(None) => {
+                    self.from_server = buffer;
+                    break;
+                }
+                Ok(Some(reply)) => {
+                    self.from_server.extend_from_slice(buffer.get(reply.bytes.len()..).unwrap_or_default());
+                    self.take_reply(&reply, now);
+                }
+                Err(malformed) => self.give_up(malformed.into()),
+            }
+        }
+        self.read_client(now);
+    }
+
+    /// The mail server is not there, or has gone.
+    pub fn handle_server_closed(&mut self) {
+        let answered = self.over || self.client_gone || matches!(self.input, Input::Opaque);
+        if !answered {
+            self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
+        }
+        self.over = true;
+    }
+
+    /// Somebody decided that this session ends; `reply` is the line that the client hears, with its CR LF.
+    pub fn handle_sanction(&mut self, reply: &str) {
+        if !self.over && !matches!(self.input, Input::Opaque) {
+            self.to_client.extend_from_slice(reply.as_bytes());
+        }
+        self.over = true;
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if now < self.deadline || self.over {
+            return;
+        }
+        let opaque = matches!(self.input, Input::Opaque);
+        if !self.client_gone && !opaque && !self.due.is_empty() {
+            return self.give_up(ServerFault::Silent);
+        }
+        if !self.client_gone && !opaque {
+            self.report(Offence::new(Kind::Timeout, b"no whole command in time"));
+            self.to_client.extend_from_slice(self.voice.timeout.as_bytes());
+        }
+        self.over = true;
+    }
+
+    /// When [`Session::handle_timeout`] is due.
+    pub const fn poll_timeout(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The next fact, in the order in which they happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Bytes that are ready to be sent to a side.
+    pub fn outgoing(&self, side: Side) -> &[u8] {
+        match side {
+            Client => &self.to_client,
+            Server => &self.to_server,
+        }
+    }
+
+    /// The first `count` bytes of [`Session::outgoing`] have been sent.
+    pub fn handle_sent(&mut self, side: Side, count: usize, now: Instant) {
+        let buffer = match side {
+            Client => &mut self.to_client,
+            Server => &mut self.to_server,
+        };
+        buffer.advance(count.min(buffer.len()));
+        self.read_client(now);
+    }
+
+    /// Whether more bytes of a side can be taken: a slow reader on one side stops the reading on the other.
+    pub fn wants(&self, side: Side) -> bool {
+        let room = match side {
+            Client => self.to_server.len() < BUFFER_LIMIT && self.from_client.len() < BUFFER_LIMIT,
+            Server => self.to_client.len() < BUFFER_LIMIT,
+        };
+        room && !self.over && !(side == Client && self.client_gone)
+    }
+
+    /// Whether the mail server should be told that no more will come.
+    pub fn has_said_all(&self) -> bool {
+        self.client_gone && self.to_server.is_empty()
+    }
+
+    /// Whether nothing is left to do but to send [`Session::outgoing`] to the client and close both sides.
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn report(&mut self, offence: Offence) {
+        self.events.push_back(Event::Offence(offence));
+    }
+}
+
+#[cfg(test)]
+mod tests;
