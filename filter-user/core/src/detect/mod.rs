@@ -4,9 +4,12 @@
 //! the command that it answers. A 4xx is never an offence: the server may be the one in trouble.
 
 mod authentication;
+mod gist;
 mod recipient;
 mod relay;
 mod syntax;
+
+pub use gist::gist;
 
 use crate::offence::Kind;
 use crate::smtp::command::Verb;

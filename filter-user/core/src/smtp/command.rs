@@ -1,7 +1,9 @@
 //! One line of a client as a command.
 //!
 //! Only what changes the framing or the meaning of a reply is told apart; arguments are the mail server's business
-//! and go there as they came. A line that is no known command is [`Verb::Unknown`], which the mail server refuses.
+//! and go there as they came. A verb stands at the very beginning of its line and ends at a blank. Mail servers are
+//! laxer: many skip blanks before the verb, some split at tabs and form feeds, and so they would read a command where
+//! we had read none. Such a line is [`Verb::Malformed`].
 
 /// What a command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +30,23 @@ pub enum Verb {
     Plain,
     /// No command of the standards.
     Unknown,
+    /// What begins with no verb, or holds control characters.
+    Malformed,
 }
 
 impl Verb {
     /// Reads the verb of a line; case does not matter (RFC 5321 section 2.4).
     pub fn of(line: &[u8]) -> Self {
-        let line = line.trim_ascii_end();
+        let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+        // RFC 5321 section 4.1.2 and RFC 6531 section 3.3 allow printable ASCII and UTF-8, nothing else.
+        if line.iter().any(u8::is_ascii_control) {
+            return Self::Malformed;
+        }
         let (word, argument) =
-            line.split_at(line.iter().position(|byte| *byte == b' ' || *byte == b'\t').unwrap_or(line.len()));
+            line.split_at(line.iter().position(|byte| *byte == b' ').unwrap_or(line.len()));
+        if !is_verb(word) {
+            return Self::Malformed;
+        }
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
         match () {
             () if is("EHLO") || is("HELO") => Self::Hello,
@@ -50,6 +61,12 @@ impl Verb {
             () => Self::Unknown,
         }
     }
+}
+
+/// Letters first; digits and hyphens for private verbs such as `X-EXPS`.
+fn is_verb(word: &[u8]) -> bool {
+    word.first().is_some_and(u8::is_ascii_alphabetic)
+        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 /// RFC 3030 section 2: `chunk-size [SP LAST]`, decimal digits only.
@@ -73,7 +90,29 @@ mod tests {
         assert_eq!(Verb::of(b"mail FROM:<>\r\n"), Verb::Plain);
         assert_eq!(Verb::of(b"GET / HTTP/1.1\r\n"), Verb::Unknown);
         assert_eq!(Verb::of(b"XCLIENT ADDR=192.0.2.1\r\n"), Verb::Privileged);
-        assert_eq!(Verb::of(b"\r\n"), Verb::Unknown);
+        assert_eq!(Verb::of(b"X-EXPS GSSAPI\r\n"), Verb::Unknown);
+    }
+
+    #[test]
+    fn a_verb_stands_at_the_beginning_and_ends_at_a_blank() {
+        for line in [
+            "\r\n",
+            " DATA\r\n",
+            "\tDATA\r\n",
+            "RCPT\tTO:<a@b.example>\r\n",
+            "DATA\x0b\r\n",
+            "XCLIENT\x0cADDR=x\r\n",
+            "DATA\x7f\r\n",
+            "RCPT TO:<a\x08@b.example>\r\n",
+            "RCPT:TO\r\n",
+            "\u{a0}DATA\r\n",
+            "RCPT\u{a0}TO\r\n",
+            "7BIT\r\n",
+        ] {
+            assert_eq!(Verb::of(line.as_bytes()), Verb::Malformed, "{line:?}");
+        }
+        assert_eq!(Verb::of("RCPT TO:<jürgen@b.example>\r\n".as_bytes()), Verb::Rcpt);
+        assert_eq!(Verb::of(b"DATA  \r\n"), Verb::Data);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the client says: bytes taken from its buffer as far as they can be understood, and handed on.
 
+use alloc::string::String;
+
 use crate::detect;
 use crate::offence::{Kind, Offence, printable};
 use crate::smtp::body::BodyScanner;
@@ -40,6 +42,8 @@ impl Session {
     pub(super) fn read_client(&mut self, now: Instant) {
         while !self.over
             && self.to_server.len() < BUFFER_LIMIT
+            // What we answer ourselves takes no room in the other direction.
+            && self.to_client.len() < BUFFER_LIMIT
             && self.due.len() < PIPELINE_LIMIT
             && !self.from_client.is_empty()
         {
@@ -99,10 +103,10 @@ impl Session {
         let line = self.from_client.split_to(size);
         let verb = Verb::of(&line);
         match verb {
-            Verb::Privileged => {
-                self.due
-                    .push_back(Due::Own { text: self.voice.not_implemented.clone(), ends_session: false });
-                return self.say_own();
+            Verb::Privileged => return self.answer(self.voice.not_implemented.clone(), now),
+            Verb::Malformed => {
+                self.report(Offence { kind: Kind::SyntaxError, detail: detect::gist(&line) });
+                return self.answer(self.voice.malformed.clone(), now);
             }
             Verb::MalformedBdat => {
                 self.report(Offence::new(Kind::SyntaxError, &line));
@@ -125,6 +129,13 @@ impl Session {
             _ => {}
         }
         self.due.push_back(due);
+        self.rewind(now);
+    }
+
+    /// Answers a command in the mail server's place, which does not hear of it.
+    fn answer(&mut self, text: String, now: Instant) {
+        self.due.push_back(Due::Own { text, ends_session: false });
+        self.say_own();
         self.rewind(now);
     }
 

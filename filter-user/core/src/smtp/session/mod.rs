@@ -188,7 +188,9 @@ impl Session {
     /// Whether more bytes of a side can be taken: a slow reader on one side stops the reading on the other.
     pub fn wants(&self, side: Side) -> bool {
         let room = match side {
-            Client => self.to_server.len() < BUFFER_LIMIT && self.from_client.len() < BUFFER_LIMIT,
+            Client => [&self.to_server, &self.to_client, &self.from_client]
+                .iter()
+                .all(|buffer| buffer.len() < BUFFER_LIMIT),
             Server => self.to_client.len() < BUFFER_LIMIT,
         };
         room && !self.over && !(side == Client && self.client_gone)

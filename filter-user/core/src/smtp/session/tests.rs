@@ -192,6 +192,29 @@ fn a_clients_xclient_is_answered_in_its_place_and_goes_nowhere() {
 }
 
 #[test]
+fn a_line_that_begins_with_no_verb_is_answered_in_its_place_and_goes_nowhere() {
+    for line in
+        [" XCLIENT ADDR=192.0.2.1", " DATA", "\tRCPT TO:<x@far.example>", "RCPT\x0bTO:<x@far.example>", ""]
+    {
+        let mut talk = Talk::greeted();
+        talk.client("NOOP\r\n").client(line).client("\r\nRSET\r\n");
+        assert_eq!(talk.passed(), "NOOP\r\nRSET\r\n", "{line:?}");
+        talk.server("250 noop\r\n250 rset\r\n");
+        assert_eq!(talk.heard(), "250 noop\r\n500 5.5.2 Error: bad syntax\r\n250 rset\r\n");
+        assert_eq!(talk.offences, [Kind::SyntaxError]);
+    }
+}
+
+#[test]
+fn our_own_answers_are_bounded_like_everybody_elses() {
+    let mut talk = Talk::greeted();
+    talk.client(&"\r\n".repeat(BUFFER_LIMIT));
+    assert!(talk.session.to_client.len() < BUFFER_LIMIT + 100 && !talk.session.wants(Client));
+    let heard = talk.heard();
+    assert_eq!(heard.lines().count(), BUFFER_LIMIT);
+}
+
+#[test]
 fn a_server_that_answers_nothing_is_a_fault_of_ours() {
     let mut talk = Talk::greeted();
     talk.server("502 5.5.2 Error: command not recognized\r\n");
