@@ -24,7 +24,7 @@ pub fn offence(verb: Verb, reply: &Reply<'_>) -> Option<Kind> {
         Verb::Auth if authentication::refused(reply) => Some(Kind::BadAuthentication),
         Verb::Rcpt if relay::denied(reply) => Some(Kind::RelayDenied),
         Verb::Rcpt if recipient::unknown(reply) => Some(Kind::BadLocalRcpt),
-        _ if syntax::broken(verb, reply) => Some(Kind::SyntaxError),
+        _ if syntax::broken(reply) => Some(Kind::SyntaxError),
         _ => None,
     }
 }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn broken_syntax() {
-        check(Verb::Unknown, "502 5.5.2 Error: command not recognized", Some(Kind::SyntaxError));
+        check(Verb::Plain, "500 5.5.2 Error: bad syntax", Some(Kind::SyntaxError));
         check(Verb::Rcpt, "503 5.5.1 Error: need MAIL command", Some(Kind::SyntaxError));
         check(Verb::Plain, "501 5.5.4 Syntax: MAIL FROM:<address>", Some(Kind::SyntaxError));
         check(Verb::Plain, "502 5.5.1 VRFY command is disabled", None);

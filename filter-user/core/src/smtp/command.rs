@@ -28,7 +28,7 @@ pub enum Verb {
     Privileged,
     /// Any other command of the standards: one line, one reply.
     Plain,
-    /// No command of the standards.
+    /// No command of the standards; it may change the framing, so it is not for the mail server to hear.
     Unknown,
     /// What begins with no verb, or holds control characters.
     Malformed,

@@ -28,6 +28,18 @@ pub(super) enum Due {
     },
 }
 
+impl Due {
+    /// Whether a reply can answer this at all. A 3xx asks for bytes of another kind, which only AUTH and DATA have
+    /// (RFC 4954 section 4, RFC 5321 section 4.2.1); a DATA that "succeeded" would leave its message to be read as commands.
+    fn allows(&self, reply: &Reply<'_>) -> bool {
+        match (self, reply.code) {
+            (Self::Reply(Verb::Auth, _), 334) | (Self::Reply(Verb::Data, _), 354) => true,
+            (Self::Reply(Verb::Data, _), _) if reply.is_success() => false,
+            _ => !reply.is_intermediate(),
+        }
+    }
+}
+
 impl Session {
     /// Takes a whole reply of the mail server.
     pub(super) fn take_reply(&mut self, reply: &Reply<'_>, now: Instant) {
@@ -40,6 +52,9 @@ impl Session {
             };
         };
         self.rewind(now);
+        if !due.allows(reply) {
+            return self.give_up(ServerFault::Misplaced);
+        }
         match due {
             Due::Greeting if reply.is_success() => self.input = Input::Commands,
             Due::Greeting => return self.close_with(reply),

@@ -104,9 +104,11 @@ impl Session {
         let verb = Verb::of(&line);
         match verb {
             Verb::Privileged => return self.answer(self.voice.not_implemented.clone(), now),
-            Verb::Malformed => {
+            // A private verb may change the framing (XEXCH50), or log in past every detector (X-EXPS).
+            Verb::Unknown | Verb::Malformed => {
                 self.report(Offence { kind: Kind::SyntaxError, detail: detect::gist(&line) });
-                return self.answer(self.voice.malformed.clone(), now);
+                let text = if verb == Verb::Unknown { &self.voice.unknown } else { &self.voice.malformed };
+                return self.answer(text.clone(), now);
             }
             Verb::MalformedBdat => {
                 self.report(Offence::new(Kind::SyntaxError, &line));

@@ -206,6 +206,35 @@ fn a_line_that_begins_with_no_verb_is_answered_in_its_place_and_goes_nowhere() {
 }
 
 #[test]
+fn a_verb_of_no_standard_is_ours_to_refuse() {
+    let mut talk = Talk::greeted();
+    talk.client("X-EXPS GSSAPI\r\nXEXCH50 8 2\r\nNOOP\r\n");
+    assert_eq!(talk.passed(), "NOOP\r\n");
+    let refusal = "500 5.5.1 Error: command not recognized\r\n";
+    assert_eq!(talk.heard(), [refusal, refusal].concat());
+    assert_eq!(talk.offences, [Kind::SyntaxError, Kind::SyntaxError]);
+}
+
+#[test]
+fn only_auth_and_data_can_be_asked_for_more() {
+    for (command, reply) in [
+        ("NOOP", "354 Go on"),
+        ("NOOP", "334 "),
+        ("AUTH PLAIN", "354 Go on"),
+        ("DATA", "334 "),
+        ("DATA", "250 Ok"),
+        ("EHLO a.example", "354 Go on"),
+        ("QUIT", "300 "),
+    ] {
+        let mut talk = Talk::greeted();
+        talk.client(&[command, "\r\n"].concat()).server(&[reply, "\r\n"].concat());
+        assert!(talk.heard().starts_with("421 4.3.0 "), "{reply} to {command}");
+        assert!(talk.session.is_over() && talk.offences.is_empty());
+        assert_eq!(talk.fault, Some(ServerFault::Misplaced));
+    }
+}
+
+#[test]
 fn our_own_answers_are_bounded_like_everybody_elses() {
     let mut talk = Talk::greeted();
     talk.client(&"\r\n".repeat(BUFFER_LIMIT));
