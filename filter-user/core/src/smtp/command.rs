@@ -5,20 +5,30 @@
 //! laxer: many skip blanks before the verb, some split at tabs and form feeds, and so they would read a command where
 //! we had read none. Such a line is [`Verb::Malformed`].
 
+/// Longest chunk of a BDAT. Mail servers that count in 32 bits, signed or not, must read the same number as we do.
+pub const CHUNK_LIMIT: u64 = 1 << 30;
+
 /// What a command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// EHLO or HELO: the reply may list extensions.
-    Hello,
+    /// EHLO: the reply lists extensions.
+    Ehlo,
+    /// HELO: no extensions from here on.
+    Helo,
     /// RCPT: names one recipient.
     Rcpt,
     /// AUTH (RFC 4954): challenges and answers follow.
     Auth,
     /// DATA: after a 354 the message follows.
     Data,
-    /// BDAT (RFC 3030): this many bytes follow without waiting for a reply.
-    Bdat(u64),
-    /// BDAT without a size: nobody knows where the chunk ends.
+    /// BDAT (RFC 3030): bytes follow without waiting for a reply.
+    Bdat {
+        /// How many, at most [`CHUNK_LIMIT`].
+        size: u64,
+        /// Whether they are the message's last.
+        last: bool,
+    },
+    /// BDAT without a size that can be trusted: nobody knows where the chunk ends.
     MalformedBdat,
     /// STARTTLS (RFC 3207): after a 220 the bytes are TLS.
     StartTls,
@@ -49,11 +59,12 @@ impl Verb {
         }
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
         match () {
-            () if is("EHLO") || is("HELO") => Self::Hello,
+            () if is("EHLO") => Self::Ehlo,
+            () if is("HELO") => Self::Helo,
             () if is("RCPT") => Self::Rcpt,
             () if is("AUTH") => Self::Auth,
             () if is("DATA") => Self::Data,
-            () if is("BDAT") => chunk_size(argument).map_or(Self::MalformedBdat, Self::Bdat),
+            () if is("BDAT") => chunk(argument).unwrap_or(Self::MalformedBdat),
             () if is("STARTTLS") => Self::StartTls,
             () if is("QUIT") => Self::Quit,
             () if is("XCLIENT") || is("XFORWARD") => Self::Privileged,
@@ -70,13 +81,17 @@ fn is_verb(word: &[u8]) -> bool {
 }
 
 /// RFC 3030 section 2: `chunk-size [SP LAST]`, decimal digits only.
-fn chunk_size(argument: &[u8]) -> Option<u64> {
+fn chunk(argument: &[u8]) -> Option<Verb> {
     let text = core::str::from_utf8(argument).ok()?;
     let mut words = text.split_ascii_whitespace();
     let digits = words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let size = digits.parse().ok()?;
-    let last = words.next().is_none_or(|word| word.eq_ignore_ascii_case("LAST"));
-    (last && words.next().is_none()).then_some(size)
+    let size = digits.parse().ok().filter(|size| *size <= CHUNK_LIMIT)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return None,
+    };
+    words.next().is_none().then_some(Verb::Bdat { size, last })
 }
 
 #[cfg(test)]
@@ -86,7 +101,7 @@ mod tests {
     #[test]
     fn verbs_are_read_whatever_their_case() {
         assert_eq!(Verb::of(b"rCpT TO:<a@b.example>\r\n"), Verb::Rcpt);
-        assert_eq!(Verb::of(b"EHLO\r\n"), Verb::Hello);
+        assert_eq!(Verb::of(b"EHLO\r\n"), Verb::Ehlo);
         assert_eq!(Verb::of(b"mail FROM:<>\r\n"), Verb::Plain);
         assert_eq!(Verb::of(b"GET / HTTP/1.1\r\n"), Verb::Unknown);
         assert_eq!(Verb::of(b"XCLIENT ADDR=192.0.2.1\r\n"), Verb::Privileged);
@@ -117,8 +132,10 @@ mod tests {
 
     #[test]
     fn a_chunk_has_a_decimal_size() {
-        assert_eq!(Verb::of(b"BDAT 1000\r\n"), Verb::Bdat(1000));
-        assert_eq!(Verb::of(b"BDAT 0 last\r\n"), Verb::Bdat(0));
+        assert_eq!(Verb::of(b"BDAT 1000\r\n"), Verb::Bdat { size: 1000, last: false });
+        assert_eq!(Verb::of(b"BDAT 0 last\r\n"), Verb::Bdat { size: 0, last: true });
+        assert_eq!(Verb::of(b"BDAT 1073741824\r\n"), Verb::Bdat { size: CHUNK_LIMIT, last: false });
+        assert_eq!(Verb::of(b"BDAT 1073741825\r\n"), Verb::MalformedBdat);
         for line in
             ["BDAT\r\n", "BDAT x\r\n", "BDAT -1\r\n", "BDAT +1\r\n", "BDAT 1 2\r\n", "BDAT 1 LAST x\r\n"]
         {

@@ -74,6 +74,8 @@ pub struct Voice {
     pub unknown: String,
     /// To a client that breaks the framing of a BDAT.
     pub bad_chunk: String,
+    /// To a BDAT that nobody offered.
+    pub no_chunks: String,
     /// To a client that sent more than one command where it had to wait.
     pub out_of_step: String,
     name: String,
@@ -93,7 +95,8 @@ impl Voice {
             not_implemented: fill("502 5.5.1 Command not implemented"),
             malformed: fill("500 5.5.2 Error: bad syntax"),
             unknown: fill("500 5.5.1 Error: command not recognized"),
-            bad_chunk: fill("501 5.5.4 BDAT needs a size - closing connection"),
+            bad_chunk: fill("501 5.5.4 BDAT needs a size of at most 1 GiB - closing connection"),
+            no_chunks: fill("503 5.5.1 CHUNKING was not offered - closing connection"),
             out_of_step: fill(
                 "421 4.5.0 {name} Commands sent before the reply to DATA or AUTH - closing connection",
             ),

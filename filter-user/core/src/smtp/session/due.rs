@@ -18,8 +18,8 @@ use super::input::Input;
 #[derive(Debug)]
 pub(super) enum Due {
     Greeting,
-    /// The reply to a command, with what may be remembered of its line.
-    Reply(Verb, String),
+    /// The reply to a command.
+    Reply(Asked),
     EndOfData,
     /// A reply of our own, kept in its place among the mail server's.
     Own {
@@ -28,13 +28,24 @@ pub(super) enum Due {
     },
 }
 
+/// A command that the mail server has yet to answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) verb: Verb,
+    /// What may be remembered of its line.
+    pub(super) detail: String,
+    /// How many bytes the mail server must have been sent, the command's chunk included, before it can answer.
+    pub(super) whole_at: u64,
+}
+
 impl Due {
     /// Whether a reply can answer this at all. A 3xx asks for bytes of another kind, which only AUTH and DATA have
     /// (RFC 4954 section 4, RFC 5321 section 4.2.1); a DATA that "succeeded" would leave its message to be read as commands.
     fn allows(&self, reply: &Reply<'_>) -> bool {
-        match (self, reply.code) {
-            (Self::Reply(Verb::Auth, _), 334) | (Self::Reply(Verb::Data, _), 354) => true,
-            (Self::Reply(Verb::Data, _), _) if reply.is_success() => false,
+        let verb = if let Self::Reply(asked) = self { Some(asked.verb) } else { None };
+        match (verb, reply.code) {
+            (Some(Verb::Auth), 334) | (Some(Verb::Data), 354) => true,
+            (Some(Verb::Data), _) if reply.is_success() => false,
             _ => !reply.is_intermediate(),
         }
     }
@@ -60,12 +71,13 @@ impl Session {
             Due::Greeting => return self.close_with(reply),
             Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
             Due::EndOfData | Due::Own { .. } => {}
-            Due::Reply(verb, detail) => {
+            Due::Reply(Asked { verb, detail, whole_at }) => {
                 if let Some(kind) = detect::offence(verb, reply) {
                     self.report(Offence { kind, detail });
                 }
                 match verb {
-                    Verb::Hello if reply.is_success() => {
+                    Verb::Ehlo | Verb::Helo if reply.is_success() => {
+                        self.chunking = verb == Verb::Ehlo && ehlo::offers(reply.bytes, "CHUNKING");
                         self.to_client.extend_from_slice(&ehlo::narrow(reply.bytes));
                         return self.say_own();
                     }
@@ -81,6 +93,17 @@ impl Session {
                         // A message or a password would be read as commands from here on.
                         self.to_client.extend_from_slice(reply.bytes);
                         return self.end_with(self.voice.out_of_step.clone());
+                    }
+                    Verb::Bdat { .. } if self.server_sent < whole_at || (500..=502).contains(&reply.code) => {
+                        // RFC 3030 section 2: the chunk is taken first, then refused. A server that answers before it
+                        // has the chunk, or does not know the command, reads what is left of it as commands.
+                        if reply.is_success() {
+                            return self.give_up(ServerFault::Misplaced);
+                        }
+                        return self.close_with(reply);
+                    }
+                    Verb::Bdat { last: true, .. } if reply.is_success() => {
+                        self.events.push_back(Event::MessageAccepted);
                     }
                     Verb::Auth | Verb::Data | Verb::StartTls => self.input = Input::Commands,
                     _ => {}

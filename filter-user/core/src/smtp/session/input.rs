@@ -9,7 +9,7 @@ use crate::smtp::command::Verb;
 use crate::smtp::line::{self, Fault};
 use crate::time::Instant;
 
-use super::due::Due;
+use super::due::{Asked, Due};
 use super::{BUFFER_LIMIT, Session};
 
 /// Longest command line; RFC 5321 section 4.5.3.1.4 says 512, extensions add to it.
@@ -58,7 +58,8 @@ impl Session {
                 Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
                     line::Front::Line(size) => {
                         self.forward(size);
-                        self.await_reply(Due::Reply(Verb::Auth, "AUTH".into()), now);
+                        let asked = Asked { verb: Verb::Auth, detail: "AUTH".into(), whole_at: 0 };
+                        self.await_reply(Due::Reply(asked), now);
                     }
                     line::Front::Partial => return,
                     line::Front::Fault(fault) => return self.refuse(fault),
@@ -110,14 +111,21 @@ impl Session {
                 let text = if verb == Verb::Unknown { &self.voice.unknown } else { &self.voice.malformed };
                 return self.answer(text.clone(), now);
             }
+            // The chunk follows blindly, so what cannot be counted or will not be taken is the end.
             Verb::MalformedBdat => {
                 self.report(Offence::new(Kind::SyntaxError, &line));
                 return self.end_with(self.voice.bad_chunk.clone());
             }
+            Verb::Bdat { .. } if !self.chunking => {
+                self.report(Offence::new(Kind::SyntaxError, &line));
+                return self.end_with(self.voice.no_chunks.clone());
+            }
             _ => {}
         }
         self.to_server.extend_from_slice(&line);
-        let due = Due::Reply(verb, printable(detect::memorable(verb, &line)));
+        let chunk = if let Verb::Bdat { size, .. } = verb { size } else { 0 };
+        let whole_at = self.server_sent + self.to_server.len() as u64 + chunk;
+        let due = Due::Reply(Asked { verb, detail: printable(detect::memorable(verb, &line)), whole_at });
         match verb {
             Verb::Auth | Verb::Data => return self.await_reply(due, now),
             Verb::StartTls => {
@@ -125,8 +133,9 @@ impl Session {
                 let injected = self.from_client.split();
                 return self.report_injection(&injected);
             }
-            Verb::Bdat(0) => {}
-            Verb::Bdat(size) => self.input = Input::Chunk(size),
+            Verb::Bdat { .. } if chunk > 0 => self.input = Input::Chunk(chunk),
+            // A reply that is still due may withdraw what an earlier one offered.
+            Verb::Ehlo | Verb::Helo => self.chunking = false,
             Verb::Quit => self.input = Input::Closed,
             _ => {}
         }

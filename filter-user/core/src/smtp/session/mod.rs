@@ -39,6 +39,15 @@ use Side::{Client, Server};
 /// Bytes held per direction before the other side is no longer read.
 pub const BUFFER_LIMIT: usize = 65_536;
 
+/// What is left of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It may send more.
+    Talking,
+    /// It will send no more, and may still hear the answers.
+    Listening,
+}
+
 /// The machine; see the head of this module.
 #[derive(Debug)]
 pub struct Session {
@@ -51,9 +60,13 @@ pub struct Session {
     from_server: BytesMut,
     to_client: BytesMut,
     to_server: BytesMut,
+    /// Bytes that the mail server has been sent so far.
+    server_sent: u64,
+    /// Whether the last EHLO was answered with an offer of CHUNKING.
+    chunking: bool,
     deadline: Instant,
     spoke_early: bool,
-    client_gone: bool,
+    presence: Presence,
     over: bool,
 }
 
@@ -71,8 +84,10 @@ impl Session {
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),
             deadline: now.after(patience.server),
+            server_sent: 0,
+            chunking: false,
             spoke_early: false,
-            client_gone: false,
+            presence: Presence::Talking,
             over: false,
         }
     }
@@ -85,7 +100,7 @@ impl Session {
                 self.report(Offence::new(Kind::EarlyTalker, bytes));
             }
             // CVE-2011-0411: what came before TLS must not be taken for what came inside it.
-            Some(Due::Reply(Verb::StartTls, _)) => return self.report_injection(bytes),
+            Some(Due::Reply(asked)) if asked.verb == Verb::StartTls => return self.report_injection(bytes),
             _ => {}
         }
         if !matches!(self.input, Input::Closed) {
@@ -96,7 +111,7 @@ impl Session {
 
     /// The client will send no more; what it already asked is still answered.
     pub fn handle_client_closed(&mut self, now: Instant) {
-        self.client_gone = true;
+        self.presence = Presence::Listening;
         self.deadline = now.after(FAREWELL);
     }
 
@@ -126,7 +141,7 @@ impl Session {
 
     /// The mail server is not there, or has gone.
     pub fn handle_server_closed(&mut self) {
-        let answered = self.over || self.client_gone || matches!(self.input, Input::Opaque);
+        let answered = self.over || self.presence != Presence::Talking || matches!(self.input, Input::Opaque);
         if !answered {
             self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
         }
@@ -147,10 +162,10 @@ impl Session {
             return;
         }
         let opaque = matches!(self.input, Input::Opaque);
-        if !self.client_gone && !opaque && !self.due.is_empty() {
+        if self.presence == Presence::Talking && !opaque && !self.due.is_empty() {
             return self.give_up(ServerFault::Silent);
         }
-        if !self.client_gone && !opaque {
+        if self.presence == Presence::Talking && !opaque {
             self.report(Offence::new(Kind::Timeout, b"no whole command in time"));
             self.to_client.extend_from_slice(self.voice.timeout.as_bytes());
         }
@@ -177,11 +192,13 @@ impl Session {
 
     /// The first `count` bytes of [`Session::outgoing`] have been sent.
     pub fn handle_sent(&mut self, side: Side, count: usize, now: Instant) {
-        let buffer = match side {
-            Client => &mut self.to_client,
-            Server => &mut self.to_server,
-        };
-        buffer.advance(count.min(buffer.len()));
+        match side {
+            Client => self.to_client.advance(count.min(self.to_client.len())),
+            Server => {
+                self.to_server.advance(count.min(self.to_server.len()));
+                self.server_sent += count as u64;
+            }
+        }
         self.read_client(now);
     }
 
@@ -193,12 +210,12 @@ impl Session {
                 .all(|buffer| buffer.len() < BUFFER_LIMIT),
             Server => self.to_client.len() < BUFFER_LIMIT,
         };
-        room && !self.over && !(side == Client && self.client_gone)
+        room && !self.over && (side == Server || self.presence == Presence::Talking)
     }
 
     /// Whether the mail server should be told that no more will come.
     pub fn has_said_all(&self) -> bool {
-        self.client_gone && self.to_server.is_empty()
+        self.presence != Presence::Talking && self.to_server.is_empty()
     }
 
     /// Whether nothing is left to do but to send [`Session::outgoing`] to the client and close both sides.

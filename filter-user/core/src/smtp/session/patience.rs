@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::time::Instant;
 
-use super::Session;
+use super::{Presence, Session};
 
 /// How long a client that has said its last byte waits for the mail server's.
 pub(super) const FAREWELL: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ impl Default for Patience {
 impl Session {
     /// Moves the deadline: something was completed.
     pub(super) fn rewind(&mut self, now: Instant) {
-        if !self.client_gone {
+        if self.presence == Presence::Talking {
             let patience = if self.due.is_empty() { self.patience.client } else { self.patience.server };
             self.deadline = now.after(patience);
         }
