@@ -56,6 +56,13 @@ mod tests {
             Some(Kind::BadAuthentication),
         );
         check(Verb::Auth, "535 Incorrect authentication data", Some(Kind::BadAuthentication));
+        check(Verb::Auth, "535 5.7.3 Authentication unsuccessful", Some(Kind::BadAuthentication));
+        check(Verb::Auth, "535 5.7.0 authentication rejected", Some(Kind::BadAuthentication));
+        check(Verb::Auth, "525 5.7.13 account disabled", Some(Kind::BadAuthentication));
+        check(Verb::Auth, "535 5.7.9 mechanism too weak", None);
+        check(Verb::Auth, "535 5.7.11 encryption required", None);
+        check(Verb::Auth, "535 5.5.4 no such mechanism", None);
+        check(Verb::Auth, "530 5.7.0 must issue STARTTLS first", None);
         check(Verb::Auth, "454 4.7.0 Temporary authentication failure", None);
         check(Verb::Auth, "504 5.5.4 Unrecognized authentication type", None);
         check(Verb::Auth, "538 5.7.11 Encryption required", None);
@@ -67,6 +74,13 @@ mod tests {
         check(Verb::Rcpt, "554 5.7.1 <a@b.example>: Relay access denied", Some(Kind::RelayDenied));
         check(Verb::Rcpt, "550 5.7.1 Relaying not allowed! Bad sender IP address", Some(Kind::RelayDenied));
         check(Verb::Rcpt, "550 relay not permitted", Some(Kind::RelayDenied));
+        check(Verb::Rcpt, "550 5.7.54 SMTP; Unable to relay recipient", Some(Kind::RelayDenied));
+        check(Verb::Rcpt, "553 5.7.0 We do not relay.", Some(Kind::RelayDenied));
+        check(Verb::Rcpt, "551 5.7.64 TenantAttribution; Relay Access Denied", Some(Kind::RelayDenied));
+        check(Verb::Rcpt, "550 5.7.25 <relay.example[192.0.2.1]>: no PTR, see relay.example", None);
+        check(Verb::Rcpt, "550 5.7.23 <x@relay.example>: SPF", None);
+        check(Verb::Rcpt, "550 5.1.1 <x>: relay mailbox", Some(Kind::BadLocalRcpt));
+        check(Verb::Rcpt, "530 5.7.1 log in before you relay", None);
         check(Verb::Plain, "554 5.7.1 sender refused", None);
         check(Verb::Rcpt, "454 4.7.1 Relay access denied", None);
     }
