@@ -15,6 +15,8 @@ pub enum Verb {
     Ehlo,
     /// HELO: no extensions from here on.
     Helo,
+    /// MAIL: begins a transaction.
+    Mail,
     /// RCPT: names one recipient.
     Rcpt,
     /// AUTH (RFC 4954): challenges and answers follow.
@@ -61,6 +63,7 @@ impl Verb {
         match () {
             () if is("EHLO") => Self::Ehlo,
             () if is("HELO") => Self::Helo,
+            () if is("MAIL") => Self::Mail,
             () if is("RCPT") => Self::Rcpt,
             () if is("AUTH") => Self::Auth,
             () if is("DATA") => Self::Data,
@@ -68,7 +71,7 @@ impl Verb {
             () if is("STARTTLS") => Self::StartTls,
             () if is("QUIT") => Self::Quit,
             () if is("XCLIENT") || is("XFORWARD") => Self::Privileged,
-            () if ["MAIL", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "ETRN"].into_iter().any(is) => Self::Plain,
+            () if ["RSET", "NOOP", "VRFY", "EXPN", "HELP", "ETRN"].into_iter().any(is) => Self::Plain,
             () => Self::Unknown,
         }
     }
@@ -102,7 +105,8 @@ mod tests {
     fn verbs_are_read_whatever_their_case() {
         assert_eq!(Verb::of(b"rCpT TO:<a@b.example>\r\n"), Verb::Rcpt);
         assert_eq!(Verb::of(b"EHLO\r\n"), Verb::Ehlo);
-        assert_eq!(Verb::of(b"mail FROM:<>\r\n"), Verb::Plain);
+        assert_eq!(Verb::of(b"mail FROM:<>\r\n"), Verb::Mail);
+        assert_eq!(Verb::of(b"noop\r\n"), Verb::Plain);
         assert_eq!(Verb::of(b"GET / HTTP/1.1\r\n"), Verb::Unknown);
         assert_eq!(Verb::of(b"XCLIENT ADDR=192.0.2.1\r\n"), Verb::Privileged);
         assert_eq!(Verb::of(b"X-EXPS GSSAPI\r\n"), Verb::Unknown);

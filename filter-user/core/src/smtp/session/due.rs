@@ -34,6 +34,8 @@ pub(super) struct Asked {
     pub(super) verb: Verb,
     /// What may be remembered of its line.
     pub(super) detail: String,
+    /// Where its line began in all that the client has sent.
+    pub(super) from: u64,
     /// How many bytes the mail server must have been sent, the command's chunk included, before it can answer.
     pub(super) whole_at: u64,
 }
@@ -71,10 +73,12 @@ impl Session {
             Due::Greeting => return self.close_with(reply),
             Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
             Due::EndOfData | Due::Own { .. } => {}
-            Due::Reply(Asked { verb, detail, whole_at }) => {
-                if let Some(kind) = detect::offence(verb, reply) {
+            Due::Reply(Asked { verb, detail, from, whole_at }) => {
+                let excused = self.transaction.excuses(verb, reply, from);
+                if let Some(kind) = detect::offence(verb, reply).filter(|_| !excused) {
                     self.report(Offence { kind, detail });
                 }
+                self.transaction.note(verb, reply, self.received);
                 match verb {
                     Verb::Ehlo | Verb::Helo if reply.is_success() => {
                         self.chunking = verb == Verb::Ehlo && ehlo::offers(reply.bytes, "CHUNKING");

@@ -58,7 +58,7 @@ impl Session {
                 Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
                     line::Front::Line(size) => {
                         self.forward(size);
-                        let asked = Asked { verb: Verb::Auth, detail: "AUTH".into(), whole_at: 0 };
+                        let asked = Asked { verb: Verb::Auth, detail: "AUTH".into(), from: 0, whole_at: 0 };
                         self.await_reply(Due::Reply(asked), now);
                     }
                     line::Front::Partial => return,
@@ -101,6 +101,7 @@ impl Session {
 
     /// Takes the command line of `size` bytes at the front of the client's buffer.
     fn take_command(&mut self, size: usize, now: Instant) {
+        let from = self.received - self.from_client.len() as u64;
         let line = self.from_client.split_to(size);
         let verb = Verb::of(&line);
         match verb {
@@ -125,7 +126,8 @@ impl Session {
         self.to_server.extend_from_slice(&line);
         let chunk = if let Verb::Bdat { size, .. } = verb { size } else { 0 };
         let whole_at = self.server_sent + self.to_server.len() as u64 + chunk;
-        let due = Due::Reply(Asked { verb, detail: printable(detect::memorable(verb, &line)), whole_at });
+        let detail = printable(detect::memorable(verb, &line));
+        let due = Due::Reply(Asked { verb, detail, from, whole_at });
         match verb {
             Verb::Auth | Verb::Data => return self.await_reply(due, now),
             Verb::StartTls => {

@@ -10,11 +10,12 @@
 //! Behind STARTTLS the bytes are opaque and only counted.
 //!
 //! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
-//! server's replies do, `patience` what time does.
+//! server's replies do, `patience` what time does, `transaction` what a client could know.
 
 mod due;
 mod input;
 mod patience;
+mod transaction;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -33,6 +34,7 @@ pub use patience::Patience;
 use due::Due;
 use input::Input;
 use patience::FAREWELL;
+use transaction::Transaction;
 
 use Side::{Client, Server};
 
@@ -60,6 +62,9 @@ pub struct Session {
     from_server: BytesMut,
     to_client: BytesMut,
     to_server: BytesMut,
+    /// Bytes that the client has sent so far.
+    received: u64,
+    transaction: Transaction,
     /// Bytes that the mail server has been sent so far.
     server_sent: u64,
     /// Whether the last EHLO was answered with an offer of CHUNKING.
@@ -84,6 +89,8 @@ impl Session {
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),
             deadline: now.after(patience.server),
+            received: 0,
+            transaction: Transaction::default(),
             server_sent: 0,
             chunking: false,
             spoke_early: false,
@@ -94,6 +101,11 @@ impl Session {
 
     /// The client sent these bytes.
     pub fn handle_client(&mut self, bytes: &[u8], now: Instant) {
+        let before = self.received;
+        self.received += bytes.len() as u64;
+        if !self.to_client.is_empty() {
+            self.transaction.extend(before, self.received);
+        }
         match self.due.back() {
             Some(Due::Greeting) if !self.spoke_early => {
                 self.spoke_early = true;
