@@ -11,11 +11,15 @@ const VERB_LIMIT: usize = 10;
 
 /// The number of bytes, and the verb that they begin with, if any.
 pub fn gist(bytes: &[u8]) -> String {
-    let count = bytes.len();
     match verb(bytes) {
-        Some(verb) => format!("{verb}, {count} bytes"),
-        None => format!("{count} bytes"),
+        Some(verb) => format!("{verb}, {}", size(bytes)),
+        None => size(bytes),
     }
+}
+
+/// The number of bytes.
+pub fn size(bytes: &[u8]) -> String {
+    format!("{} bytes", bytes.len())
 }
 
 /// The first word, if it is letters of one case or a private verb. Base64 mixes cases and digits.

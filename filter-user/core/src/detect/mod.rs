@@ -9,7 +9,7 @@ mod recipient;
 mod relay;
 mod syntax;
 
-pub use gist::gist;
+pub use gist::{gist, size};
 
 use crate::offence::Kind;
 use crate::smtp::command::Verb;
@@ -29,13 +29,37 @@ pub fn offence(verb: Verb, reply: &Reply<'_>) -> Option<Kind> {
     }
 }
 
+/// Beginnings of the mechanisms that have names (RFC 4422 section 3.1); what else stands in their place may be a password.
+const MECHANISMS: [&[u8]; 10] = [
+    b"PLAIN",
+    b"LOGIN",
+    b"CRAM-MD5",
+    b"DIGEST-MD5",
+    b"SCRAM-SHA-",
+    b"NTLM",
+    b"GSSAPI",
+    b"EXTERNAL",
+    b"XOAUTH2",
+    b"OAUTHBEARER",
+];
+
 /// What may be remembered of a command line: never more than the mechanism of an AUTH, whose argument is a password.
 pub fn memorable(verb: Verb, line: &[u8]) -> &[u8] {
-    if verb == Verb::Auth {
-        let second_gap = line.iter().enumerate().filter(|(_, byte)| byte.is_ascii_whitespace()).nth(1);
-        return second_gap.and_then(|(place, _)| line.get(..place)).unwrap_or(line);
+    if verb != Verb::Auth {
+        return line;
     }
-    line
+    let end_of_verb = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+    let rest = line.get(end_of_verb + 1..).unwrap_or_default();
+    let size = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+    let known = MECHANISMS.iter().any(|name| match rest.get(..size) {
+        Some(word) if name.ends_with(b"-") => {
+            word.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        }
+        Some(word) => word.eq_ignore_ascii_case(name),
+        None => false,
+    });
+    let end = if known { end_of_verb + 1 + size } else { end_of_verb };
+    line.get(..end).unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -107,7 +131,10 @@ mod tests {
     fn no_password_is_remembered() {
         assert_eq!(memorable(Verb::Auth, b"AUTH PLAIN AGEAYg==\r\n"), b"AUTH PLAIN");
         assert_eq!(memorable(Verb::Auth, b"auth LOGIN\r\n"), b"auth LOGIN");
-        assert_eq!(memorable(Verb::Auth, b"AUTH\tPLAIN\tsecret\r\n"), b"AUTH\tPLAIN");
+        assert_eq!(memorable(Verb::Auth, b"AUTH scram-sha-256-plus biws\r\n"), b"AUTH scram-sha-256-plus");
+        assert_eq!(memorable(Verb::Auth, b"AUTH AGEAYg==\r\n"), b"AUTH");
+        assert_eq!(memorable(Verb::Auth, b"AUTH  PLAIN AGEAYg==\r\n"), b"AUTH");
+        assert_eq!(memorable(Verb::Auth, b"AUTH\r\n"), b"AUTH");
         assert_eq!(memorable(Verb::Rcpt, b"RCPT TO:<a@b.example>\r\n"), b"RCPT TO:<a@b.example>\r\n");
     }
 }

@@ -17,7 +17,10 @@ use super::input::Input;
 /// What the client is to hear next.
 #[derive(Debug)]
 pub(super) enum Due {
-    Greeting,
+    Greeting {
+        /// Whether it has been reported that the client did not wait for it.
+        spoke_early: bool,
+    },
     /// The reply to a command.
     Reply(Asked),
     EndOfData,
@@ -69,14 +72,21 @@ impl Session {
             return self.give_up(ServerFault::Misplaced);
         }
         match due {
-            Due::Greeting if reply.is_success() => self.input = Input::Commands,
-            Due::Greeting => return self.close_with(reply),
+            Due::Greeting { .. } if reply.is_success() => self.input = Input::Commands,
+            Due::Greeting { .. } => return self.close_with(reply),
             Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
             Due::EndOfData | Due::Own { .. } => {}
             Due::Reply(Asked { verb, detail, from, whole_at }) => {
                 let excused = self.transaction.excuses(verb, reply, from);
+                if verb == Verb::StartTls {
+                    // Whatever still waits for room to be read came before TLS, too.
+                    self.discard();
+                }
                 if let Some(kind) = detect::offence(verb, reply).filter(|_| !excused) {
                     self.report(Offence { kind, detail });
+                }
+                if verb == Verb::Auth {
+                    self.login_refused = reply.code >= 400;
                 }
                 self.transaction.note(verb, reply, self.received);
                 match verb {

@@ -24,6 +24,9 @@ const PIPELINE_LIMIT: usize = 100;
 pub(super) enum Input {
     /// Not at all: a reply must come first.
     Waiting,
+    /// Thrown away: STARTTLS has been asked for, and what comes before TLS must not be taken for what comes inside it
+    /// (CVE-2011-0411). Whether that has been reported.
+    Discarding(bool),
     Commands,
     /// An answer to an AUTH challenge.
     Credentials,
@@ -49,6 +52,7 @@ impl Session {
         {
             match &mut self.input {
                 Input::Waiting => return,
+                Input::Discarding(_) => self.discard(),
                 Input::Closed => return self.from_client.clear(),
                 Input::Commands => match line::front(&self.from_client, COMMAND_LIMIT) {
                     line::Front::Line(size) => self.take_command(size, now),
@@ -108,7 +112,7 @@ impl Session {
             Verb::Privileged => return self.answer(self.voice.not_implemented.clone(), now),
             // A private verb may change the framing (XEXCH50), or log in past every detector (X-EXPS).
             Verb::Unknown | Verb::Malformed => {
-                self.report(Offence { kind: Kind::SyntaxError, detail: detect::gist(&line) });
+                self.report(Offence { kind: Kind::SyntaxError, detail: self.gist(&line) });
                 let text = if verb == Verb::Unknown { &self.voice.unknown } else { &self.voice.malformed };
                 return self.answer(text.clone(), now);
             }
@@ -132,8 +136,8 @@ impl Session {
             Verb::Auth | Verb::Data => return self.await_reply(due, now),
             Verb::StartTls => {
                 self.await_reply(due, now);
-                let injected = self.from_client.split();
-                return self.report_injection(&injected);
+                self.input = Input::Discarding(false);
+                return;
             }
             Verb::Bdat { .. } if chunk > 0 => self.input = Input::Chunk(chunk),
             // A reply that is still due may withdraw what an earlier one offered.
@@ -165,10 +169,20 @@ impl Session {
         self.to_server.extend_from_slice(&bytes);
     }
 
-    pub(super) fn report_injection(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.report(Offence::new(Kind::PlaintextAfterStarttls, bytes));
+    /// Throws away what came behind a STARTTLS, and reports it once.
+    pub(super) fn discard(&mut self) {
+        let injected = self.from_client.split();
+        if let Input::Discarding(reported @ false) = &mut self.input
+            && !injected.is_empty()
+        {
+            *reported = true;
+            self.report(Offence { kind: Kind::PlaintextAfterStarttls, detail: self.gist(&injected) });
         }
+    }
+
+    /// What may be remembered of bytes that are no command: after a failed login, not even their first word.
+    pub(super) fn gist(&self, bytes: &[u8]) -> String {
+        if self.login_refused { detect::size(bytes) } else { detect::gist(bytes) }
     }
 
     /// Ends the session for what is no line.

@@ -23,7 +23,6 @@ use alloc::sync::Arc;
 use bytes::{Buf, BytesMut};
 
 use crate::offence::{Kind, Offence};
-use crate::smtp::command::Verb;
 use crate::smtp::event::{Event, ServerFault, Side};
 use crate::smtp::reply;
 use crate::smtp::voice::Voice;
@@ -70,7 +69,8 @@ pub struct Session {
     /// Whether the last EHLO was answered with an offer of CHUNKING.
     chunking: bool,
     deadline: Instant,
-    spoke_early: bool,
+    /// Whether the last AUTH failed: what comes then may be the password once more.
+    login_refused: bool,
     presence: Presence,
     over: bool,
 }
@@ -82,7 +82,7 @@ impl Session {
             voice,
             patience,
             input: Input::Waiting,
-            due: VecDeque::from([Due::Greeting]),
+            due: VecDeque::from([Due::Greeting { spoke_early: false }]),
             events: VecDeque::new(),
             from_client: BytesMut::new(),
             from_server: BytesMut::new(),
@@ -93,7 +93,7 @@ impl Session {
             transaction: Transaction::default(),
             server_sent: 0,
             chunking: false,
-            spoke_early: false,
+            login_refused: false,
             presence: Presence::Talking,
             over: false,
         }
@@ -106,14 +106,9 @@ impl Session {
         if !self.to_client.is_empty() {
             self.transaction.extend(before, self.received);
         }
-        match self.due.back() {
-            Some(Due::Greeting) if !self.spoke_early => {
-                self.spoke_early = true;
-                self.report(Offence::new(Kind::EarlyTalker, bytes));
-            }
-            // CVE-2011-0411: what came before TLS must not be taken for what came inside it.
-            Some(Due::Reply(asked)) if asked.verb == Verb::StartTls => return self.report_injection(bytes),
-            _ => {}
+        if let Some(Due::Greeting { spoke_early: said @ false }) = self.due.front_mut() {
+            *said = true;
+            self.report(Offence { kind: Kind::EarlyTalker, detail: self.gist(bytes) });
         }
         if !matches!(self.input, Input::Closed) {
             self.from_client.extend_from_slice(bytes);
