@@ -103,8 +103,8 @@ impl Session {
                     }
                     Verb::Auth if reply.is_intermediate() => self.input = Input::Credentials,
                     Verb::Data if reply.code == 354 => self.input = Input::Body(BodyScanner::new(), 0),
-                    Verb::Auth | Verb::Data if reply.is_refusal() && !self.from_client.is_empty() => {
-                        // A message or a password would be read as commands from here on.
+                    Verb::Auth | Verb::Data if reply.code >= 400 && !self.from_client.is_empty() => {
+                        // A message or a password would be read as commands from here on, also after a 4xx.
                         self.to_client.extend_from_slice(reply.bytes);
                         return self.end_with(self.voice.out_of_step.clone());
                     }

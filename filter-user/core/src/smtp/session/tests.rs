@@ -129,14 +129,19 @@ fn nothing_is_forwarded_before_the_greeting() {
 
 #[test]
 fn a_refused_data_does_not_turn_the_message_into_commands() {
-    let mut talk = Talk::greeted();
-    talk.client("DATA\r\nMAIL FROM:<evil@a.example>\r\n");
-    talk.server("503 5.5.1 Error: need RCPT command\r\n");
-    assert_eq!(talk.passed(), "DATA\r\n");
-    assert!(talk.heard().ends_with(
-        "421 4.5.0 mx.example Commands sent before the reply to DATA or AUTH - closing connection\r\n"
-    ));
-    assert!(talk.session.is_over());
+    for (command, reply) in [
+        ("DATA\r\n", "503 5.5.1 Error: need RCPT command\r\n"),
+        ("DATA\r\n", "451 4.3.0 later\r\n"),
+        ("AUTH LOGIN\r\n", "454 4.7.0 later\r\n"),
+    ] {
+        let mut talk = Talk::greeted();
+        talk.client(&[command, "MAIL FROM:<evil@a.example>\r\n"].concat()).server(reply);
+        assert_eq!(talk.passed(), command);
+        assert!(talk.heard().ends_with(
+            "421 4.5.0 mx.example Commands sent before the reply to DATA or AUTH - closing connection\r\n"
+        ));
+        assert!(talk.session.is_over());
+    }
 }
 
 #[test]
