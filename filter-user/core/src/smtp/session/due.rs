@@ -13,6 +13,7 @@ use crate::time::Instant;
 
 use super::Session;
 use super::input::Input;
+use super::patience::Stride;
 
 /// What the client is to hear next.
 #[derive(Debug)]
@@ -102,7 +103,9 @@ impl Session {
                         self.input = Input::Opaque;
                     }
                     Verb::Auth if reply.is_intermediate() => self.input = Input::Credentials,
-                    Verb::Data if reply.code == 354 => self.input = Input::Body(BodyScanner::new(), 0),
+                    Verb::Data if reply.code == 354 => {
+                        self.input = Input::Body(BodyScanner::new(), Stride::default());
+                    }
                     Verb::Auth | Verb::Data if reply.code >= 400 && !self.from_client.is_empty() => {
                         // A message or a password would be read as commands from here on, also after a 4xx.
                         self.to_client.extend_from_slice(reply.bytes);

@@ -10,6 +10,7 @@ use crate::smtp::line::{self, Fault};
 use crate::time::Instant;
 
 use super::due::{Asked, Due};
+use super::patience::Stride;
 use super::{BUFFER_LIMIT, Session};
 
 /// Longest command line; RFC 5321 section 4.5.3.1.4 says 512, extensions add to it.
@@ -30,10 +31,10 @@ pub(super) enum Input {
     Commands,
     /// An answer to an AUTH challenge.
     Credentials,
-    /// A message, and how many of its bytes have come since the deadline was last moved.
-    Body(BodyScanner, usize),
-    /// This many bytes of a BDAT chunk are still to come.
-    Chunk(u64),
+    /// A message, and how far it has come.
+    Body(BodyScanner, Stride),
+    /// This many bytes of a BDAT chunk are still to come, and how far it has come.
+    Chunk(u64, Stride),
     /// TLS, which is not ours to read.
     Opaque,
     /// No longer: the client said QUIT, or something unforgivable.
@@ -43,13 +44,7 @@ pub(super) enum Input {
 impl Session {
     /// Reads as much of the client's buffer as can be understood now.
     pub(super) fn read_client(&mut self, now: Instant) {
-        while !self.over
-            && self.to_server.len() < BUFFER_LIMIT
-            // What we answer ourselves takes no room in the other direction.
-            && self.to_client.len() < BUFFER_LIMIT
-            && self.due.len() < PIPELINE_LIMIT
-            && !self.from_client.is_empty()
-        {
+        while !self.over && !self.is_held_back() && !self.from_client.is_empty() {
             match &mut self.input {
                 Input::Waiting => return,
                 Input::Discarding(_) => self.discard(),
@@ -68,14 +63,10 @@ impl Session {
                     line::Front::Partial => return,
                     line::Front::Fault(fault) => return self.refuse(fault),
                 },
-                Input::Body(scanner, since_deadline) => match scanner.scan(&self.from_client) {
+                Input::Body(scanner, stride) => match scanner.scan(&self.from_client) {
                     Err(fault) => return self.refuse(fault),
                     Ok(scanned) => {
-                        *since_deadline += scanned.length;
-                        let moved = *since_deadline >= BUFFER_LIMIT;
-                        if moved {
-                            *since_deadline = 0;
-                        }
+                        let moved = stride.advance(scanned.length);
                         self.forward(scanned.length);
                         if scanned.ended {
                             self.input = Input::Commands;
@@ -86,14 +77,18 @@ impl Session {
                         }
                     }
                 },
-                Input::Chunk(left) => {
+                Input::Chunk(left, stride) => {
                     let size = usize::try_from(*left).unwrap_or(usize::MAX).min(self.from_client.len());
                     *left -= size as u64;
-                    if *left == 0 {
+                    let ended = *left == 0;
+                    let moved = stride.advance(size);
+                    self.forward(size);
+                    if ended {
                         self.input = Input::Commands;
                     }
-                    self.forward(size);
-                    self.rewind(now);
+                    if moved || ended {
+                        self.rewind(now);
+                    }
                 }
                 Input::Opaque => {
                     self.forward(self.from_client.len());
@@ -101,6 +96,14 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether the client's bytes must wait: for a reply, or for room. What we answer ourselves fills only `to_client`.
+    pub(super) fn is_held_back(&self) -> bool {
+        matches!(self.input, Input::Waiting)
+            || self.to_server.len() >= BUFFER_LIMIT
+            || self.to_client.len() >= BUFFER_LIMIT
+            || self.due.len() >= PIPELINE_LIMIT
     }
 
     /// Takes the command line of `size` bytes at the front of the client's buffer.
@@ -139,7 +142,7 @@ impl Session {
                 self.input = Input::Discarding(false);
                 return;
             }
-            Verb::Bdat { .. } if chunk > 0 => self.input = Input::Chunk(chunk),
+            Verb::Bdat { .. } if chunk > 0 => self.input = Input::Chunk(chunk, Stride::default()),
             // A reply that is still due may withdraw what an earlier one offered.
             Verb::Ehlo | Verb::Helo => self.chunking = false,
             Verb::Quit => self.input = Input::Closed,

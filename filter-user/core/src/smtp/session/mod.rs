@@ -23,7 +23,7 @@ use alloc::sync::Arc;
 use bytes::{Buf, BytesMut};
 
 use crate::offence::{Kind, Offence};
-use crate::smtp::event::{Event, ServerFault, Side};
+use crate::smtp::event::{Event, Side};
 use crate::smtp::reply;
 use crate::smtp::voice::Voice;
 use crate::time::Instant;
@@ -32,7 +32,6 @@ pub use patience::Patience;
 
 use due::Due;
 use input::Input;
-use patience::FAREWELL;
 use transaction::Transaction;
 
 use Side::{Client, Server};
@@ -68,7 +67,10 @@ pub struct Session {
     server_sent: u64,
     /// Whether the last EHLO was answered with an offer of CHUNKING.
     chunking: bool,
-    deadline: Instant,
+    /// When something was last completed, or the turn last passed.
+    since: Instant,
+    /// Whose turn it was then.
+    awaited: Side,
     /// Whether the last AUTH failed: what comes then may be the password once more.
     login_refused: bool,
     presence: Presence,
@@ -88,7 +90,8 @@ impl Session {
             from_server: BytesMut::new(),
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),
-            deadline: now.after(patience.server),
+            since: now,
+            awaited: Server,
             received: 0,
             transaction: Transaction::default(),
             server_sent: 0,
@@ -114,12 +117,13 @@ impl Session {
             self.from_client.extend_from_slice(bytes);
             self.read_client(now);
         }
+        self.pass_turn(now);
     }
 
-    /// The client will send no more; what it already asked is still answered.
+    /// The client will send no more; what it already asked, read or not, is still answered.
     pub fn handle_client_closed(&mut self, now: Instant) {
         self.presence = Presence::Listening;
-        self.deadline = now.after(FAREWELL);
+        self.rewind(now);
     }
 
     /// The mail server sent these bytes.
@@ -144,11 +148,12 @@ impl Session {
             }
         }
         self.read_client(now);
+        self.pass_turn(now);
     }
 
     /// The mail server is not there, or has gone.
     pub fn handle_server_closed(&mut self) {
-        let answered = self.over || self.presence != Presence::Talking || matches!(self.input, Input::Opaque);
+        let answered = self.over || self.is_parting() || matches!(self.input, Input::Opaque);
         if !answered {
             self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
         }
@@ -161,27 +166,6 @@ impl Session {
             self.to_client.extend_from_slice(reply.as_bytes());
         }
         self.over = true;
-    }
-
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if now < self.deadline || self.over {
-            return;
-        }
-        let opaque = matches!(self.input, Input::Opaque);
-        if self.presence == Presence::Talking && !opaque && !self.due.is_empty() {
-            return self.give_up(ServerFault::Silent);
-        }
-        if self.presence == Presence::Talking && !opaque {
-            self.report(Offence::new(Kind::Timeout, b"no whole command in time"));
-            self.to_client.extend_from_slice(self.voice.timeout.as_bytes());
-        }
-        self.over = true;
-    }
-
-    /// When [`Session::handle_timeout`] is due.
-    pub const fn poll_timeout(&self) -> Instant {
-        self.deadline
     }
 
     /// The next fact, in the order in which they happened.
@@ -207,6 +191,7 @@ impl Session {
             }
         }
         self.read_client(now);
+        self.pass_turn(now);
     }
 
     /// Whether more bytes of a side can be taken: a slow reader on one side stops the reading on the other.
@@ -220,9 +205,11 @@ impl Session {
         room && !self.over && (side == Server || self.presence == Presence::Talking)
     }
 
-    /// Whether the mail server should be told that no more will come.
+    /// Whether the mail server should be told that no more will come. What cannot be read yet is still to come; what
+    /// could be read and was not is a line without its end.
     pub fn has_said_all(&self) -> bool {
-        self.presence != Presence::Talking && self.to_server.is_empty()
+        let unread = !self.from_client.is_empty() && self.is_held_back();
+        self.presence != Presence::Talking && self.to_server.is_empty() && !unread
     }
 
     /// Whether nothing is left to do but to send [`Session::outgoing`] to the client and close both sides.

@@ -7,11 +7,13 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::smtp::event::ServerFault;
 use crate::smtp::voice::Templates;
 
 mod chunk;
 mod login;
 mod order;
+mod patience;
 
 const START: Instant = Instant::from_nanos(0);
 
@@ -53,6 +55,13 @@ impl Talk {
 
     fn client(&mut self, bytes: &str) -> &mut Self {
         self.session.handle_client(bytes.as_bytes(), START);
+        self.collect()
+    }
+
+    /// Time passes until the session wants to be woken.
+    fn wait(&mut self) -> &mut Self {
+        let deadline = self.session.poll_timeout();
+        self.session.handle_timeout(deadline);
         self.collect()
     }
 
@@ -231,39 +240,6 @@ fn a_server_that_answers_nothing_is_a_fault_of_ours() {
     let mut talk = Talk::greeted();
     talk.session.handle_server_closed();
     assert!(talk.heard().starts_with("421 4.3.0 "));
-}
-
-#[test]
-fn time_runs_out_for_whoever_is_awaited() {
-    let mut talk = Talk::greeted();
-    talk.client("NOO");
-    let deadline = talk.session.poll_timeout();
-    assert_eq!(deadline, START.after(Duration::from_mins(5)));
-    talk.session.handle_timeout(deadline);
-    talk.collect();
-    assert!(talk.heard().starts_with("421 4.4.2 "));
-    assert_eq!(talk.offences, [Kind::Timeout]);
-
-    let mut talk = Talk::greeted();
-    talk.client("NOOP\r\n");
-    assert_eq!(talk.session.poll_timeout(), START.after(Duration::from_mins(10)));
-    talk.session.handle_timeout(talk.session.poll_timeout());
-    talk.collect();
-    assert_eq!((talk.fault, talk.offences.len()), (Some(ServerFault::Silent), 0));
-}
-
-#[test]
-fn a_client_that_has_said_its_last_byte_still_hears_the_answer() {
-    let mut talk = Talk::greeted();
-    talk.client("NOOP\r\n");
-    talk.session.handle_client_closed(START);
-    talk.passed();
-    assert!(talk.session.has_said_all() && !talk.session.is_over());
-    talk.server("250 Ok\r\n");
-    assert_eq!(talk.heard(), "250 Ok\r\n");
-    talk.session.handle_server_closed();
-    assert!(talk.session.is_over());
-    assert_eq!(talk.heard(), "");
 }
 
 #[test]
