@@ -46,6 +46,8 @@ enum Presence {
     Talking,
     /// It will send no more, and may still hear the answers.
     Listening,
+    /// Its connection is broken; what it has asked is still answered, to nobody.
+    Gone,
 }
 
 /// The machine; see the head of this module.
@@ -124,6 +126,15 @@ impl Session {
     pub fn handle_client_closed(&mut self, now: Instant) {
         self.presence = Presence::Listening;
         self.rewind(now);
+    }
+
+    /// The client's connection is broken. What the mail server says to what was already forwarded is still heard, for a
+    /// short time: it may be an accepted message, or an offence.
+    pub fn handle_client_lost(&mut self, now: Instant) {
+        self.rewind(now);
+        self.presence = Presence::Gone;
+        self.from_client.clear();
+        self.pass_turn(now);
     }
 
     /// The mail server sent these bytes.

@@ -7,9 +7,9 @@ use crate::smtp::event::{ServerFault, Side};
 use crate::time::Instant;
 
 use super::input::Input;
-use super::{BUFFER_LIMIT, Session};
+use super::{BUFFER_LIMIT, Presence, Session};
 
-/// How long a session whose last reply has come waits for the mail server to close.
+/// How long a session whose client has heard all, or can hear no more, waits for the mail server.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How long each side may take.
@@ -57,12 +57,20 @@ impl Session {
     }
 
     /// Something was completed: whoever is awaited has all its time again.
-    pub(super) const fn rewind(&mut self, now: Instant) {
-        self.since = now;
+    pub(super) fn rewind(&mut self, now: Instant) {
+        // Replies that nobody hears give no more time.
+        if self.presence != Presence::Gone {
+            self.since = now;
+        }
     }
 
-    /// Notices when the turn has passed to the other side, whose time begins now.
+    /// Notices when the turn has passed to the other side, whose time begins now, or when nothing is left to hear for
+    /// a client that has gone.
     pub(super) fn pass_turn(&mut self, now: Instant) {
+        if self.presence == Presence::Gone {
+            self.to_client.clear();
+            self.over |= self.due.is_empty();
+        }
         let turn = self.turn();
         if turn != self.awaited {
             self.awaited = turn;
@@ -70,9 +78,9 @@ impl Session {
         }
     }
 
-    /// Whether nothing remains but the mail server's own close.
+    /// Whether nothing remains that a client would hear.
     pub(super) fn is_parting(&self) -> bool {
-        self.due.is_empty() && self.has_said_all()
+        self.presence == Presence::Gone || self.due.is_empty() && self.has_said_all()
     }
 
     /// When [`Session::handle_timeout`] is due.

@@ -117,3 +117,24 @@ fn the_other_sides_time_begins_with_its_turn() {
     talk.session.handle_sent(Client, 8, late);
     assert_eq!(talk.session.poll_timeout(), late.after(Duration::from_mins(10)));
 }
+
+#[test]
+fn a_broken_connection_takes_no_offence_with_it() {
+    let mut talk = Talk::greeted();
+    talk.client("MAIL FROM:<>\r\nRCPT TO:<x@b.example>\r\nRCPT TO:<y@b.example>\r\nDATA\r\nunread\r\n");
+    talk.session.handle_client_lost(START);
+    talk.server("250 Ok\r\n550 5.1.1 no\r\n");
+    assert!(talk.session.has_said_all() && !talk.session.is_over());
+    assert_eq!(talk.session.poll_timeout(), START.after(Duration::from_secs(10)));
+    let late = START.after(Duration::from_secs(9));
+    talk.session.handle_server(b"550 5.1.1 no\r\n", late);
+    talk.collect();
+    assert_eq!(
+        talk.session.poll_timeout(),
+        START.after(Duration::from_secs(10)),
+        "replies give no more time"
+    );
+    talk.server("554 5.5.1 no valid recipients\r\n");
+    assert_eq!(talk.offences, [Kind::BadLocalRcpt, Kind::BadLocalRcpt]);
+    assert!(talk.session.is_over() && talk.heard().is_empty() && !talk.passed().contains("unread"));
+}
