@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use filter_core::smtp::event::{Event, Side};
 use filter_core::smtp::session::Session;
 use tokio::io::{AsyncWriteExt, Interest, Ready};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 use super::{Edge, refusal};
@@ -31,12 +33,10 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr, mut place: Place) {
     let mut session = Session::new(Arc::clone(&edge.voice), edge.patience, clock::instant());
     let client_addr = ClientAddr::new(peer.ip());
-    let local = client.local_addr().unwrap_or(peer);
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
-    match edge.backend.connect(peer, local).await {
-        Ok(server) => relay(&edge, &mut session, &client, server, client_addr, &mut place).await,
-        Err(_) => session.handle_server_closed(),
+    if let Some(server) = connect(&edge, &mut session, &client, peer, &mut place).await {
+        relay(&edge, &mut session, &client, server, client_addr, &mut place).await;
     }
     report(&edge, &mut session, client_addr);
     let last_words = session.outgoing(Side::Client);
@@ -44,6 +44,33 @@ pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr
     let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
     drop(place);
     refusal::farewell(client).await;
+}
+
+/// Connects to the mail server while somebody wants it: a client that hangs up must not keep its place for as long as a
+/// mail server takes to answer, and a sanction is heard at once.
+async fn connect(
+    edge: &Edge,
+    session: &mut Session,
+    client: &TcpStream,
+    peer: SocketAddr,
+    place: &mut Place,
+) -> Option<TcpStream> {
+    let local = client.local_addr().unwrap_or(peer);
+    let mut connecting = pin!(edge.backend.connect(peer, local));
+    // A client that half-closed behind what it asked still waits for the answers.
+    while !session.is_over() && !session.has_said_all() {
+        tokio::select! {
+            server = &mut connecting => {
+                if server.is_err() {
+                    session.handle_server_closed();
+                }
+                return server.ok();
+            }
+            ready = ready(client, session, Side::Client) => hear(session, client, ready),
+            reply = &mut place.sanction => sanction(session, reply),
+        }
+    }
+    None
 }
 
 /// Relays until the session is over.
@@ -70,21 +97,13 @@ async fn relay(
         }
         let deadline = session.poll_timeout().since(clock::instant());
         tokio::select! {
-            ready = ready(client, session, Side::Client) => match ready {
-                Ok(ready) if ready.is_readable() => read_client(session, client),
-                Ok(_) => {}
-                Err(error) => lose(session, &error),
-            },
+            ready = ready(client, session, Side::Client) => hear(session, client, ready),
             ready = ready(&server, session, Side::Server) => match ready {
                 Ok(ready) if ready.is_readable() => read_server(session, &server),
                 Ok(_) => {}
                 Err(_) => session.handle_server_closed(),
             },
-            reply = &mut place.sanction => match reply {
-                Ok(reply) => session.handle_sanction(&reply),
-                // The ips task has gone, and with it the reason to go on.
-                Err(_) => session.handle_server_closed(),
-            },
+            reply = &mut place.sanction => sanction(session, reply),
             () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
         }
         report(edge, session, client_addr);
@@ -130,6 +149,24 @@ fn flush(session: &mut Session, stream: &TcpStream, side: Side) -> io::Result<()
         }
     }
     Ok(())
+}
+
+/// Somebody decided that the session ends.
+fn sanction(session: &mut Session, reply: Result<Arc<str>, RecvError>) {
+    match reply {
+        Ok(reply) => session.handle_sanction(&reply),
+        // The ips task has gone, and with it the reason to go on.
+        Err(_) => session.handle_server_closed(),
+    }
+}
+
+/// The client's socket is ready for something.
+fn hear(session: &mut Session, client: &TcpStream, ready: io::Result<Ready>) {
+    match ready {
+        Ok(ready) if ready.is_readable() => read_client(session, client),
+        Ok(_) => {}
+        Err(error) => lose(session, &error),
+    }
 }
 
 fn read_client(session: &mut Session, client: &TcpStream) {
