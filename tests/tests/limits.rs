@@ -29,6 +29,11 @@ fn one_session_too_many_from_one_address_hears_421_and_a_freed_slot_is_usable_at
             ensure!(reply.text == said, "heard {reply:?}");
             ensure!(fourth.is_closed()?, "it was not closed");
         }
+        let status = ask(world, &["status"])?;
+        ensure!(
+            status["sessions"]["overflowed"] == 3 && status["offences"] == 3,
+            "each counts once: {status}"
+        );
         for round in 0..10 {
             if let Some(client) = held.pop() {
                 // However a session ends, its place is free: by QUIT, or by the client just going.

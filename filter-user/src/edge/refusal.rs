@@ -20,7 +20,8 @@ use crate::ips::Admission;
 
 /// How long a client may take to close after its last reply.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long a place that is just being given back may take to arrive.
+/// How long a place that is just being given back may take to arrive: a client that closes one session and opens the next
+/// may be seen in the other order.
 const SECOND_LOOK: Duration = Duration::from_millis(5);
 /// Bytes that are read and thrown away while waiting for the client to close.
 const DISCARD_LIMIT: u64 = 65_536;
@@ -39,23 +40,23 @@ pub(super) fn refuse(
     };
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
-        if may_clear && let Some(place) = look_again(&edge, peer).await {
-            drop(permit);
-            return driver::run(edge, stream, peer, place).await;
+        let mut reply = reply;
+        if may_clear {
+            sleep(SECOND_LOOK).await;
+            match edge.inbox.admit_after_all(ClientAddr::new(peer.ip())).await {
+                Some(Admission::Admitted(place)) => {
+                    drop(permit);
+                    return driver::run(edge, stream, peer, place).await;
+                }
+                // What holds now is what the client hears: it may have been blocked meanwhile.
+                Some(Admission::Refused { reply: now, .. }) => reply = now,
+                None => {}
+            }
         }
         say(&stream, &reply);
         farewell(stream).await;
         drop(permit);
     });
-}
-
-/// A client that closes one session and opens the next may be seen in the other order; its place comes back at once.
-async fn look_again(edge: &Edge, peer: SocketAddr) -> Option<crate::ips::Place> {
-    sleep(SECOND_LOOK).await;
-    match edge.inbox.admit(ClientAddr::new(peer.ip())).await {
-        Some(Admission::Admitted(place)) => Some(place),
-        Some(Admission::Refused { .. }) | None => None,
-    }
 }
 
 /// One write; a new connection's send buffer has room for it.
