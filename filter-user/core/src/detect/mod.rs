@@ -21,6 +21,8 @@ pub fn offence(verb: Verb, reply: &Reply<'_>) -> Option<Kind> {
         return None;
     }
     match verb {
+        // RFC 4954 section 4 has a cancelled AUTH answered with 501.
+        Verb::CancelAuth => None,
         Verb::Auth if authentication::refused(reply) => Some(Kind::BadAuthentication),
         Verb::Rcpt if relay::denied(reply) => Some(Kind::RelayDenied),
         Verb::Rcpt if recipient::unknown(reply) => Some(Kind::BadLocalRcpt),
@@ -90,6 +92,7 @@ mod tests {
         check(Verb::Auth, "454 4.7.0 Temporary authentication failure", None);
         check(Verb::Auth, "504 5.5.4 Unrecognized authentication type", None);
         check(Verb::Auth, "538 5.7.11 Encryption required", None);
+        check(Verb::CancelAuth, "501 5.7.0 Authentication cancelled", None);
         check(Verb::Auth, "235 2.7.0 Authentication successful", None);
     }
 

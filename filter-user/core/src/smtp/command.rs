@@ -21,6 +21,8 @@ pub enum Verb {
     Rcpt,
     /// AUTH (RFC 4954): challenges and answers follow.
     Auth,
+    /// `*` instead of an answer to a challenge: the client cancels its AUTH (RFC 4954 section 4). Never the verb of a line.
+    CancelAuth,
     /// DATA: after a 354 the message follows.
     Data,
     /// BDAT (RFC 3030): bytes follow without waiting for a reply.

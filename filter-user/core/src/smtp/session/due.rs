@@ -86,7 +86,7 @@ impl Session {
                 if let Some(kind) = detect::offence(verb, reply).filter(|_| !excused) {
                     self.report(Offence { kind, detail });
                 }
-                if verb == Verb::Auth {
+                if matches!(verb, Verb::Auth | Verb::CancelAuth) {
                     self.login_refused = reply.code >= 400;
                 }
                 self.transaction.note(verb, reply, self.received);
@@ -106,7 +106,9 @@ impl Session {
                     Verb::Data if reply.code == 354 => {
                         self.input = Input::Body(BodyScanner::new(), Stride::default());
                     }
-                    Verb::Auth | Verb::Data if reply.code >= 400 && !self.from_client.is_empty() => {
+                    Verb::Auth | Verb::CancelAuth | Verb::Data
+                        if reply.code >= 400 && !self.from_client.is_empty() =>
+                    {
                         // A message or a password would be read as commands from here on, also after a 4xx.
                         self.to_client.extend_from_slice(reply.bytes);
                         return self.end_with(self.voice.out_of_step.clone());
@@ -122,7 +124,9 @@ impl Session {
                     Verb::Bdat { last: true, .. } if reply.is_success() => {
                         self.events.push_back(Event::MessageAccepted);
                     }
-                    Verb::Auth | Verb::Data | Verb::StartTls => self.input = Input::Commands,
+                    Verb::Auth | Verb::CancelAuth | Verb::Data | Verb::StartTls => {
+                        self.input = Input::Commands;
+                    }
                     _ => {}
                 }
             }

@@ -15,10 +15,16 @@ use super::{BUFFER_LIMIT, Session};
 
 /// Longest command line; RFC 5321 section 4.5.3.1.4 says 512, extensions add to it.
 const COMMAND_LIMIT: usize = 2048;
-/// Longest answer to an AUTH challenge (RFC 4954 section 4).
+/// Longest answer to an AUTH challenge, or AUTH with its first answer (RFC 4954 section 4).
 const CREDENTIALS_LIMIT: usize = 12_288;
 /// Commands that may wait for their replies at once (RFC 2920).
 const PIPELINE_LIMIT: usize = 100;
+
+/// RFC 4954 section 4 lets an AUTH carry its first answer, and an XOAUTH2 token is longer than any other command.
+fn command_limit(line: &[u8]) -> usize {
+    let is_auth = line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
+    if is_auth { CREDENTIALS_LIMIT } else { COMMAND_LIMIT }
+}
 
 /// How the client's next bytes are read.
 #[derive(Debug)]
@@ -49,15 +55,17 @@ impl Session {
                 Input::Waiting => return,
                 Input::Discarding(_) => self.discard(),
                 Input::Closed => return self.from_client.clear(),
-                Input::Commands => match line::front(&self.from_client, COMMAND_LIMIT) {
+                Input::Commands => match line::front(&self.from_client, command_limit(&self.from_client)) {
                     line::Front::Line(size) => self.take_command(size, now),
                     line::Front::Partial => return,
                     line::Front::Fault(fault) => return self.refuse(fault),
                 },
                 Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
                     line::Front::Line(size) => {
+                        let cancelled = self.from_client.starts_with(b"*\r\n");
                         self.forward(size);
-                        let asked = Asked { verb: Verb::Auth, detail: "AUTH".into(), from: 0, whole_at: 0 };
+                        let verb = if cancelled { Verb::CancelAuth } else { Verb::Auth };
+                        let asked = Asked { verb, detail: "AUTH".into(), from: 0, whole_at: 0 };
                         self.await_reply(Due::Reply(asked), now);
                     }
                     line::Front::Partial => return,

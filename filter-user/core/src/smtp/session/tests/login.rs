@@ -72,3 +72,27 @@ fn no_offence_remembers_a_password() {
         .server("501 5.5.4 what?\r\n");
     assert_eq!(junk.details, ["GET, 32 bytes", "AUTH"]);
 }
+
+#[test]
+fn a_cancelled_login_is_no_offence() {
+    let mut talk = Talk::greeted();
+    talk.client("AUTH LOGIN\r\n").server("334 VXNlcm5hbWU6\r\n").client("*\r\n");
+    assert_eq!(talk.passed(), "AUTH LOGIN\r\n*\r\n");
+    talk.server("501 5.7.0 Authentication cancelled\r\n").client("NOOP\r\n");
+    assert_eq!(talk.passed(), "NOOP\r\n");
+    assert!(talk.offences.is_empty());
+}
+
+#[test]
+fn a_login_may_be_as_long_as_an_answer_and_nothing_else_may() {
+    for (verb, whole) in [("auth XOAUTH2 ", true), ("VRFY ", false)] {
+        let line = [verb, &"x".repeat(10_000), "\r\n"].concat();
+        let mut talk = Talk::greeted();
+        talk.client(&line);
+        assert_eq!(talk.passed() == line, whole);
+        assert_eq!(talk.session.is_over(), !whole);
+    }
+    let mut talk = Talk::greeted();
+    talk.client(&["AUTH XOAUTH2 ", &"x".repeat(12_288), "\r\n"].concat());
+    assert!(talk.session.is_over() && talk.passed().is_empty());
+}
