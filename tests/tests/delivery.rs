@@ -54,6 +54,29 @@ fn a_client_that_half_closes_behind_its_message_is_served_to_the_end() {
 }
 
 #[test]
+fn a_message_in_chunks_arrives_and_is_counted() {
+    in_world(|world, postfix| {
+        let _agent = Agent::start(world, "")?;
+        let mut client = Client::greeted(world, "203.0.113.27")?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        client.ask("RCPT TO:<nobody@example.test>", 550)?;
+        client.send("BDAT 6\r\nRSET\r\nBDAT 6 LAST\r\nRSET\r\n")?;
+        ensure!(client.read()?.code >= 500 && client.read()?.code >= 500, "a chunk for nobody was taken");
+        client.ask("RSET", 250)?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        client.ask("RCPT TO:<bob@example.test>", 250)?;
+        client.send("BDAT 19\r\nSubject: chunks\r\n\r\nBDAT 8 LAST\r\nHello.\r\n")?;
+        client.expect(250)?;
+        client.expect(250)?;
+        client.quit()?;
+        ensure!(the_message(postfix, "bob")?.contains("Subject: chunks\n\nHello.\n"), "another message");
+        let status = ask(world, &["status"])?;
+        ensure!(status["messages"] == 1 && status["offences"] == 1, "{status}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_line_that_begins_with_no_verb_is_not_shown_to_the_mail_server() {
     in_world(|world, postfix| {
         let _agent = Agent::start(world, "")?;

@@ -197,7 +197,8 @@ impl Session {
         match side {
             Client => self.to_client.advance(count.min(self.to_client.len())),
             Server => {
-                self.to_server.advance(count.min(self.to_server.len()));
+                let count = count.min(self.to_server.len());
+                self.to_server.advance(count);
                 self.server_sent += count as u64;
             }
         }

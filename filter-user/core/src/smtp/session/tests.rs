@@ -7,6 +7,7 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::smtp::command::Verb;
 use crate::smtp::event::ServerFault;
 use crate::smtp::voice::Templates;
 
@@ -265,6 +266,7 @@ proptest! {
     #[test]
     fn cuts_do_not_matter(lines in proptest::collection::vec(prop::sample::select(alloc::vec![
         "NOOP\r\n", "RCPT TO:<a@b>\r\n", "BDAT 3\r\nabc", "XCLIENT A=b\r\n", "junk\r\n", "BDAT x\r\n", "QUIT\r\n", "bare\n",
+        "MAIL FROM:<>\r\n", " DATA\r\n", "\r\n", "HELO a\r\n", "STARTTLS\r\n", "BDAT 1 LAST\r\nx",
     ]), 0..8), step in 1_usize..9) {
         let bytes: String = lines.concat();
         let replies = "250 ok\r\n".repeat(8);
@@ -281,6 +283,20 @@ proptest! {
         prop_assert_eq!(whole.heard(), cut.heard());
         prop_assert_eq!(&whole.offences, &cut.offences);
         prop_assert_eq!(whole.fault, cut.fault);
+    }
+
+    /// Whatever a client sends, each line that the mail server is shown begins with a verb that we follow.
+    #[test]
+    fn only_known_verbs_pass(parts in proptest::collection::vec(prop::sample::select(alloc::vec![
+        "RCPT", "rcpt", "DATA", "XCLIENT", "X-EXPS", "AUTH", "BDAT", " ", "\t", "\x0b", "\x0c", "\x7f", "\r\n", "TO:<a@b>", "7", "\u{a0}",
+    ]), 0..40)) {
+        let mut talk = Talk::greeted();
+        talk.client(&parts.concat());
+        for line in talk.passed().split_inclusive("\r\n").take_while(|line| !line.starts_with("BDAT")) {
+            let verb = Verb::of(line.as_bytes());
+            prop_assert!(!matches!(verb, Verb::Unknown | Verb::Malformed | Verb::Privileged), "{:?}", line);
+            prop_assert!(line.as_bytes()[0].is_ascii_alphabetic());
+        }
     }
 
     /// No bytes of either side bring the machine down or make it hold more than its buffers.
