@@ -32,6 +32,15 @@ fn a_chunk_that_nobody_offered_ends_the_session() {
 }
 
 #[test]
+fn an_offer_that_is_being_renewed_is_none() {
+    let mut talk = Talk::greeted();
+    talk.client("HELO a.example\r\nBDAT 6\r\nRSET\r\n");
+    assert_eq!(talk.passed(), "HELO a.example\r\n");
+    talk.server("250 mail.example\r\n");
+    assert!(talk.heard().ends_with("503 5.5.1 CHUNKING was not offered - closing connection\r\n"));
+}
+
+#[test]
 fn a_refused_chunk_is_followed_only_if_it_was_sent_whole() {
     let mut talk = Talk::greeted();
     talk.client("BDAT 6\r\nRSET\r\nNOOP\r\n").server("503 5.5.1 no valid recipients\r\n250 Ok\r\n");
