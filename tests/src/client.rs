@@ -1,7 +1,7 @@
 //! A small SMTP client with an address of its own choice.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -107,6 +107,17 @@ impl Client {
         self.ask("DATA", 354)?;
         self.ask(&format!("Subject: {subject}\r\n\r\nHello.\r\n."), 250)?;
         Ok(())
+    }
+
+    /// Says that no more will come, and still listens.
+    pub fn half_close(&mut self) -> Result<()> {
+        Ok(self.reader.get_mut().shutdown(Shutdown::Write)?)
+    }
+
+    /// Breaks the connection: a reset instead of a close.
+    pub fn reset(self) -> Result<()> {
+        let socket = Socket::from(self.reader.into_inner());
+        Ok(socket.set_linger(Some(Duration::ZERO))?)
     }
 
     /// Says goodbye.

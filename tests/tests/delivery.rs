@@ -36,6 +36,64 @@ fn a_message_arrives_with_the_clients_own_address_in_its_received_header() {
 }
 
 #[test]
+fn a_client_that_half_closes_behind_its_message_is_served_to_the_end() {
+    in_world(|world, postfix| {
+        let _agent = Agent::start(world, "")?;
+        let mut client = Client::greeted(world, "203.0.113.25")?;
+        client.send("MAIL FROM:<sender@client.example>\r\nRCPT TO:<carol@example.test>\r\nDATA\r\n")?;
+        client.send("Subject: all at once\r\n\r\nHello.\r\n.\r\nQUIT\r\n")?;
+        client.half_close()?;
+        for code in [250, 250, 354, 250, 221] {
+            client.expect(code)?;
+        }
+        ensure!(client.is_closed()?, "the session stays open");
+        let message = the_message(postfix, "carol")?;
+        ensure!(message.contains("all at once"), "{message}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_in_chunks_arrives_and_is_counted() {
+    in_world(|world, postfix| {
+        let _agent = Agent::start(world, "")?;
+        let mut client = Client::greeted(world, "203.0.113.27")?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        client.ask("RCPT TO:<nobody@example.test>", 550)?;
+        client.send("BDAT 6\r\nRSET\r\nBDAT 6 LAST\r\nRSET\r\n")?;
+        ensure!(client.read()?.code >= 500 && client.read()?.code >= 500, "a chunk for nobody was taken");
+        client.ask("RSET", 250)?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        client.ask("RCPT TO:<bob@example.test>", 250)?;
+        client.send("BDAT 19\r\nSubject: chunks\r\n\r\nBDAT 8 LAST\r\nHello.\r\n")?;
+        client.expect(250)?;
+        client.expect(250)?;
+        client.quit()?;
+        ensure!(the_message(postfix, "bob")?.contains("Subject: chunks\n\nHello.\n"), "another message");
+        let status = ask(world, &["status"])?;
+        ensure!(status["messages"] == 1 && status["offences"] == 1, "{status}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_line_that_begins_with_no_verb_is_not_shown_to_the_mail_server() {
+    in_world(|world, postfix| {
+        let _agent = Agent::start(world, "")?;
+        let mut client = Client::greeted(world, "203.0.113.26")?;
+        client.ask(" XCLIENT ADDR=127.0.0.1", 500)?;
+        client.ask(" DATA", 500)?;
+        client.ask("\x0cRCPT TO:<someone@elsewhere.test>", 500)?;
+        client.ask("X-EXPS LOGIN", 500)?;
+        client.deliver("alice@example.test", "still in step")?;
+        client.quit()?;
+        ensure!(the_message(postfix, "alice")?.contains("still in step"), "another message");
+        ensure!(ask(world, &["status"])?["offences"] == 4, "each is an offence");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_login_that_is_right_is_no_offence_and_may_relay() {
     in_world(|world, _| {
         let _agent = Agent::start(world, "")?;

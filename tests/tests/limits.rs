@@ -1,9 +1,15 @@
 //! Session limits, as the help page words them.
 
-use anyhow::ensure;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
 use filter_tests::agent::{Agent, ask};
 use filter_tests::client::Client;
 use filter_tests::in_world;
+use filter_tests::process::wait_until;
+use filter_tests::world::{MAIL, World};
+use socket2::{Domain, Socket, Type};
 
 const LIMITS: &str = "[sessions]\nmaximum_sessions_per_address = 3\nmaximum_incoming_sessions = 6\n\
                       sessions_to_reserve = 2\nreserve_sessions_for = \"203.0.113.60\"\n";
@@ -23,6 +29,11 @@ fn one_session_too_many_from_one_address_hears_421_and_a_freed_slot_is_usable_at
             ensure!(reply.text == said, "heard {reply:?}");
             ensure!(fourth.is_closed()?, "it was not closed");
         }
+        let status = ask(world, &["status"])?;
+        ensure!(
+            status["sessions"]["overflowed"] == 3 && status["offences"] == 3,
+            "each counts once: {status}"
+        );
         for round in 0..10 {
             if let Some(client) = held.pop() {
                 // However a session ends, its place is free: by QUIT, or by the client just going.
@@ -55,6 +66,44 @@ fn the_reserve_is_kept_for_whom_it_is() {
         let status = ask(world, &["status"])?;
         ensure!(status["sessions"]["reserved"]["used"] == 2, "{status}");
         ensure!(status["sessions"]["incoming"]["used"] == 6, "{status}");
+        Ok(())
+    });
+}
+
+/// A mail server that never accepts: its queue is one connection long, and taken.
+fn silent_mail_server(world: &World) -> Result<(Socket, TcpStream)> {
+    world.mail.enter(|| {
+        let address: std::net::SocketAddr = format!("{MAIL}:2525").parse()?;
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        listener.bind(&address.into())?;
+        listener.listen(0)?;
+        Ok((listener, TcpStream::connect(address)?))
+    })
+}
+
+fn sessions(world: &World) -> Result<u64> {
+    Ok(ask(world, &["status"])?["sessions"]["total"]["used"].as_u64().unwrap_or(u64::MAX))
+}
+
+#[test]
+fn a_client_that_hangs_up_or_is_blocked_does_not_wait_for_a_silent_mail_server() {
+    in_world(|world, _| {
+        let _silent = silent_mail_server(world)?;
+        let _agent = Agent::start_before(world, &format!("{MAIL}:2525"), "")?;
+        let soon = Duration::from_secs(3);
+        let gone = Client::connect(world, "203.0.113.34")?;
+        let reset = Client::connect(world, "203.0.113.35")?;
+        let mut blocked = Client::connect(world, "203.0.113.36")?;
+        wait_until("three sessions", soon, || Ok(sessions(world)? == 3))?;
+        drop(gone);
+        wait_until("the place of the one that hung up", soon, || Ok(sessions(world)? == 2))?;
+        reset.reset()?;
+        wait_until("the place of the one that broke off", soon, || Ok(sessions(world)? == 1))?;
+        ask(world, &["block", "add", "203.0.113.36"])?;
+        wait_until("the place of the blocked one", soon, || Ok(sessions(world)? == 0))?;
+        let reply = blocked.expect(421)?;
+        ensure!(reply.text.contains("has been blocked temporarily"), "heard {reply:?}");
+        ensure!(ask(world, &["status"])?["offences"] == 0, "none of this is an offence");
         Ok(())
     });
 }

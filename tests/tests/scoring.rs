@@ -103,6 +103,17 @@ fn one_recipient_fewer_than_the_threshold_does_not_block() {
 }
 
 #[test]
+fn a_client_that_breaks_its_connection_is_scored_for_what_it_has_asked() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "")?;
+        let mut client = Client::greeted(world, "203.0.113.15")?;
+        client.send(&format!("MAIL FROM:<>\r\n{}", "RCPT TO:<someone@elsewhere.test>\r\n".repeat(9)))?;
+        client.reset()?;
+        wait_until("nine offences", Duration::from_secs(5), || Ok(ask(world, &["status"])?["offences"] == 9))
+    });
+}
+
+#[test]
 fn ipv6_clients_are_blocked_with_their_64() {
     in_world(|world, _| {
         let _agent = Agent::start(world, "")?;

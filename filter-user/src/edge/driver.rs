@@ -1,9 +1,11 @@
 //! Moves bytes between two sockets and a [`Session`].
 //!
-//! A session that waits holds no buffer: bytes are read when they are there, into the worker's stack.
+//! A session that waits holds no buffer: bytes are read when they are there, into the worker's stack. A socket that
+//! breaks is something that happened to the session, never a way around it: what the session has to report is reported.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use filter_core::smtp::event::{Event, Side};
 use filter_core::smtp::session::Session;
 use tokio::io::{AsyncWriteExt, Interest, Ready};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 use super::{Edge, refusal};
@@ -23,22 +26,19 @@ use crate::ips::Place;
 const READ_SIZE: usize = 16_384;
 /// How long a client may take to accept our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a mail server that takes no more may still be heard: it may have said why.
+const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
 pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr, mut place: Place) {
     let mut session = Session::new(Arc::clone(&edge.voice), edge.patience, clock::instant());
-    let local = client.local_addr().unwrap_or(peer);
+    let client_addr = ClientAddr::new(peer.ip());
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
-    match edge.backend.connect(peer, local).await {
-        Ok(server) => {
-            let client_addr = ClientAddr::new(peer.ip());
-            if let Err(error) = relay(&edge, &mut session, &client, server, client_addr, &mut place).await {
-                tracing::debug!(client = %client_addr, %error, "a connection broke");
-            }
-        }
-        Err(_) => session.handle_server_closed(),
+    if let Some(server) = connect(&edge, &mut session, &client, peer, &mut place).await {
+        relay(&edge, &mut session, &client, server, client_addr, &mut place).await;
     }
+    report(&edge, &mut session, client_addr);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
     let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
@@ -46,7 +46,34 @@ pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr
     refusal::farewell(client).await;
 }
 
-/// Relays until the session is over; an error is the client's socket breaking.
+/// Connects to the mail server while somebody wants it: a client that hangs up must not keep its place for as long as a
+/// mail server takes to answer, and a sanction is heard at once.
+async fn connect(
+    edge: &Edge,
+    session: &mut Session,
+    client: &TcpStream,
+    peer: SocketAddr,
+    place: &mut Place,
+) -> Option<TcpStream> {
+    let local = client.local_addr().unwrap_or(peer);
+    let mut connecting = pin!(edge.backend.connect(peer, local));
+    // A client that half-closed behind what it asked still waits for the answers.
+    while !session.is_over() && !session.has_said_all() {
+        tokio::select! {
+            server = &mut connecting => {
+                if server.is_err() {
+                    session.handle_server_closed();
+                }
+                return server.ok();
+            }
+            ready = ready(client, session, Side::Client) => hear(session, client, ready),
+            reply = &mut place.sanction => sanction(session, reply),
+        }
+    }
+    None
+}
+
+/// Relays until the session is over.
 async fn relay(
     edge: &Edge,
     session: &mut Session,
@@ -54,43 +81,51 @@ async fn relay(
     mut server: TcpStream,
     client_addr: ClientAddr,
     place: &mut Place,
-) -> io::Result<()> {
+) {
     let mut said_all = false;
     while !session.is_over() {
-        flush(session, client, Side::Client)?;
-        if flush(session, &server, Side::Server).is_err() {
-            session.handle_server_closed();
-            break;
+        if let Err(error) = flush(session, client, Side::Client) {
+            lose(session, &error);
         }
-        if session.has_said_all() && !said_all {
+        let mut sent = flush(session, &server, Side::Server);
+        if sent.is_ok() && session.has_said_all() && !said_all {
             said_all = true;
-            if server.shutdown().await.is_err() {
-                session.handle_server_closed();
-                break;
-            }
+            sent = server.shutdown().await;
+        }
+        if sent.is_err() {
+            return hear_out(session, &server).await;
         }
         let deadline = session.poll_timeout().since(clock::instant());
         tokio::select! {
-            ready = ready(client, session, Side::Client) => {
-                if ready?.is_readable() {
-                    read_client(session, client)?;
-                }
-            }
+            ready = ready(client, session, Side::Client) => hear(session, client, ready),
             ready = ready(&server, session, Side::Server) => match ready {
                 Ok(ready) if ready.is_readable() => read_server(session, &server),
                 Ok(_) => {}
                 Err(_) => session.handle_server_closed(),
             },
-            reply = &mut place.sanction => match reply {
-                Ok(reply) => session.handle_sanction(&reply),
-                // The ips task has gone, and with it the reason to go on.
-                Err(_) => session.handle_server_closed(),
-            },
+            reply = &mut place.sanction => sanction(session, reply),
             () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
         }
         report(edge, session, client_addr);
     }
-    Ok(())
+}
+
+/// Takes what a mail server has said that no longer listens, such as a 421 and why.
+async fn hear_out(session: &mut Session, server: &TcpStream) {
+    let hear = async {
+        while session.wants(Side::Server) && server.readable().await.is_ok() {
+            read_server(session, server);
+        }
+    };
+    // Whether it closed or fell silent: it is not waited for.
+    let _ = timeout(LAST_REPLIES, hear).await;
+    session.handle_server_closed();
+}
+
+/// The client's connection is broken.
+fn lose(session: &mut Session, error: &io::Error) {
+    tracing::debug!(%error, "a client's connection broke");
+    session.handle_client_lost(clock::instant());
 }
 
 /// Waits until a socket can be read, if its bytes are wanted, or written, if something is left for it.
@@ -116,15 +151,32 @@ fn flush(session: &mut Session, stream: &TcpStream, side: Side) -> io::Result<()
     Ok(())
 }
 
-fn read_client(session: &mut Session, client: &TcpStream) -> io::Result<()> {
+/// Somebody decided that the session ends.
+fn sanction(session: &mut Session, reply: Result<Arc<str>, RecvError>) {
+    match reply {
+        Ok(reply) => session.handle_sanction(&reply),
+        // The ips task has gone, and with it the reason to go on.
+        Err(_) => session.handle_server_closed(),
+    }
+}
+
+/// The client's socket is ready for something.
+fn hear(session: &mut Session, client: &TcpStream, ready: io::Result<Ready>) {
+    match ready {
+        Ok(ready) if ready.is_readable() => read_client(session, client),
+        Ok(_) => {}
+        Err(error) => lose(session, &error),
+    }
+}
+
+fn read_client(session: &mut Session, client: &TcpStream) {
     let mut buffer = [0; READ_SIZE];
     match client.try_read(&mut buffer) {
         Ok(0) => session.handle_client_closed(clock::instant()),
         Ok(count) => session.handle_client(buffer.get(..count).unwrap_or_default(), clock::instant()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Err(error) => return Err(error),
+        Err(error) => lose(session, &error),
     }
-    Ok(())
 }
 
 fn read_server(session: &mut Session, server: &TcpStream) {
@@ -147,5 +199,29 @@ fn report(edge: &Edge, session: &mut Session, client: ClientAddr) {
             }
             Event::ServerFault(fault) => edge.backend.complain(fault),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_core::smtp::session::Patience;
+    use filter_core::smtp::voice::{Templates, Voice};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_mail_server_that_breaks_off_is_heard_out_first() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let server = TcpStream::connect(listener.local_addr()?).await?;
+        let (mut far_end, _) = listener.accept().await?;
+        let voice = Arc::new(Voice::new("mx.example", &Templates::default()));
+        let mut session = Session::new(voice, Patience::default(), clock::instant());
+        far_end.write_all(b"421 4.7.0 mail.example Too many errors\r\n").await?;
+        drop(far_end);
+        hear_out(&mut session, &server).await;
+        assert_eq!(session.outgoing(Side::Client), b"421 4.7.0 mail.example Too many errors\r\n");
+        assert!(session.is_over());
+        Ok(())
     }
 }

@@ -14,8 +14,11 @@ use crate::ips::Admission;
 
 /// Connections that the kernel may hold before they are accepted.
 const ACCEPT_QUEUE: u32 = 1024;
-/// Pause after an error that only time cures, such as no free descriptors.
+/// Pause after an error that only time cures, such as no free descriptors, and after any that repeats itself.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Errors in a row, other than shortages, after which it is said aloud.
+const ERRORS_BEFORE_WARNING: u32 = 10;
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
@@ -53,25 +56,57 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
 }
 
 pub(super) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
-    let mut short = false;
+    let mut trouble = Trouble::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                short = false;
+                trouble = Trouble::default();
                 if !receive(&edge, stream, peer).await {
                     return;
                 }
             }
-            Err(error) if is_shortage(&error) => {
-                if !short {
-                    tracing::warn!(%error, "cannot accept connections for now; raise the limit of open files");
+            Err(error) => {
+                let shortage = is_shortage(&error);
+                let step = trouble.next(shortage);
+                match (step.complain, shortage) {
+                    (true, true) => {
+                        tracing::warn!(%error, "cannot accept connections for now; raise the limit of open files");
+                    }
+                    (true, false) => tracing::warn!(%error, "cannot accept connections for now"),
+                    (false, _) => tracing::debug!(%error, "a connection could not be accepted"),
                 }
-                short = true;
-                tokio::time::sleep(PAUSE).await;
+                if step.pause {
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
-            // The client has gone before it was accepted.
-            Err(error) => tracing::debug!(%error, "a connection could not be accepted"),
         }
+    }
+}
+
+/// Accept errors in a row. One may be a client that has gone before it was accepted; more are the listener's own, and
+/// must neither spin nor fill the log.
+#[derive(Debug, Default)]
+struct Trouble {
+    errors: u32,
+    complained: bool,
+}
+
+/// What to do about an accept error.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    complain: bool,
+    pause: bool,
+}
+
+impl Trouble {
+    fn next(&mut self, shortage: bool) -> Step {
+        self.errors = self.errors.saturating_add(1);
+        let pause = shortage || self.errors > 1;
+        // Several in a row are still no news while clients come and go quickly.
+        let lasting = shortage || self.errors > ERRORS_BEFORE_WARNING;
+        let complain = lasting && !self.complained;
+        self.complained |= complain;
+        Step { complain, pause }
     }
 }
 
@@ -93,4 +128,20 @@ async fn receive(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr) -> bool 
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|code| shortages.contains(&Errno::from_raw(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_repeats_itself_never_spins_and_is_said_once() {
+        for shortage in [false, true] {
+            let mut trouble = Trouble::default();
+            assert_eq!(trouble.next(shortage), Step { complain: shortage, pause: shortage });
+            let later: Vec<_> = (0..100).map(|_| trouble.next(shortage)).collect();
+            assert!(later.iter().all(|step| step.pause));
+            assert_eq!(later.iter().filter(|step| step.complain).count(), usize::from(!shortage));
+        }
+    }
 }

@@ -5,10 +5,12 @@
 //! costs no more than accepting and closing them.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
+use nix::sys::socket::{MsgFlags, send};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -18,7 +20,8 @@ use crate::ips::Admission;
 
 /// How long a client may take to close after its last reply.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long a place that is just being given back may take to arrive.
+/// How long a place that is just being given back may take to arrive: a client that closes one session and opens the next
+/// may be seen in the other order.
 const SECOND_LOOK: Duration = Duration::from_millis(5);
 /// Bytes that are read and thrown away while waiting for the client to close.
 const DISCARD_LIMIT: u64 = 65_536;
@@ -37,9 +40,18 @@ pub(super) fn refuse(
     };
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
-        if may_clear && let Some(place) = look_again(&edge, peer).await {
-            drop(permit);
-            return driver::run(edge, stream, peer, place).await;
+        let mut reply = reply;
+        if may_clear {
+            sleep(SECOND_LOOK).await;
+            match edge.inbox.admit_after_all(ClientAddr::new(peer.ip())).await {
+                Some(Admission::Admitted(place)) => {
+                    drop(permit);
+                    return driver::run(edge, stream, peer, place).await;
+                }
+                // What holds now is what the client hears: it may have been blocked meanwhile.
+                Some(Admission::Refused { reply: now, .. }) => reply = now,
+                None => {}
+            }
         }
         say(&stream, &reply);
         farewell(stream).await;
@@ -47,18 +59,13 @@ pub(super) fn refuse(
     });
 }
 
-/// A client that closes one session and opens the next may be seen in the other order; its place comes back at once.
-async fn look_again(edge: &Edge, peer: SocketAddr) -> Option<crate::ips::Place> {
-    sleep(SECOND_LOOK).await;
-    match edge.inbox.admit(ClientAddr::new(peer.ip())).await {
-        Some(Admission::Admitted(place)) => Some(place),
-        Some(Admission::Refused { .. }) | None => None,
-    }
-}
-
 /// One write; a new connection's send buffer has room for it.
+///
+/// Not tokio's `try_write`: that does not ask the kernel before the runtime believes the socket ready, and whether it
+/// believes so of a new one is its own affair (1.54 does, of those that it accepted itself).
 fn say(stream: &TcpStream, reply: &str) {
-    if let Err(error) = stream.try_write(reply.as_bytes()) {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    if let Err(error) = send(stream.as_raw_fd(), reply.as_bytes(), flags) {
         tracing::debug!(%error, "a refused client did not hear its reply");
     }
 }
@@ -71,4 +78,24 @@ pub(super) async fn farewell(mut stream: TcpStream) {
     };
     // Whether the client closed, reset or stayed: the socket is dropped now.
     let _ = timeout(FAREWELL, close).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_does_not_wait_for_the_runtime_to_know_the_socket() -> std::io::Result<()> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        let accepted = listener.accept()?.0;
+        accepted.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(accepted)?;
+        say(&stream, "421 4.3.2 mx.example try later\r\n");
+        drop(stream);
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await?;
+        assert_eq!(heard, "421 4.3.2 mx.example try later\r\n");
+        Ok(())
+    }
 }

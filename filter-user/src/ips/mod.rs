@@ -122,9 +122,17 @@ pub struct Counts {
     pub kernel_pending: u64,
 }
 
+/// How often one connection has been looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    /// Its first refusal has been counted and reported.
+    Second,
+}
+
 #[derive(Debug)]
 enum Message {
-    Arrival(ClientAddr, oneshot::Sender<Admission>),
+    Arrival(ClientAddr, Look, oneshot::Sender<Admission>),
     Departure(sessions::SessionId),
     Offence(ClientAddr, Offence),
     /// The kernel tells of a drop.
@@ -148,8 +156,17 @@ pub struct Inbox {
 impl Inbox {
     /// Asks whether a client may come in; none: the agent is stopping.
     pub async fn admit(&self, client: ClientAddr) -> Option<Admission> {
+        self.look(client, Look::First).await
+    }
+
+    /// Asks once more about a connection that was refused; it is not refused twice in the books.
+    pub async fn admit_after_all(&self, client: ClientAddr) -> Option<Admission> {
+        self.look(client, Look::Second).await
+    }
+
+    async fn look(&self, client: ClientAddr, look: Look) -> Option<Admission> {
         let (answer, wait) = oneshot::channel();
-        self.messages.send(Message::Arrival(client, answer)).ok()?;
+        self.messages.send(Message::Arrival(client, look, answer)).ok()?;
         wait.await.ok()
     }
 

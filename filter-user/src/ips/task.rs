@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
 use super::sessions::Sessions;
-use super::{Admission, Counts, Inbox, Message, Request, journal};
+use super::{Admission, Counts, Inbox, Look, Message, Request, journal};
 use crate::clock;
 use crate::store::Store;
 
@@ -117,8 +117,8 @@ impl Ips {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Arrival(client, answer) => {
-                if let Some(admission) = self.admit(client) {
+            Message::Arrival(client, look, answer) => {
+                if let Some(admission) = self.admit(client, look) {
                     // If the listener has gone, the place in it comes back by itself.
                     let _ = answer.send(admission);
                 }
@@ -139,22 +139,24 @@ impl Ips {
     }
 
     /// Block check, then the session limits; the first that fails answers.
-    fn admit(&mut self, client: ClientAddr) -> Option<Admission> {
+    fn admit(&mut self, client: ClientAddr, look: Look) -> Option<Admission> {
         let refused =
             |reply: &Arc<str>, may_clear| Admission::Refused { reply: Arc::clone(reply), may_clear };
         if self.closing {
             return Some(refused(&self.replies.shutting_down, false));
         }
         if self.engine.refusal(client, clock::instant()).is_some() {
-            self.refused += 1;
+            self.refused += u64::from(look == Look::First);
             return Some(refused(&self.replies.blocked, false));
         }
         let overflow = match self.sessions.admit(client) {
             Ok(place) => return place.map(Admission::Admitted),
             Err(overflow) => overflow,
         };
-        self.overflowed += 1;
-        self.offend(client, Offence::new(Kind::SessionOverflow, overflow.name().as_bytes()));
+        if look == Look::First {
+            self.overflowed += 1;
+            self.offend(client, Offence::new(Kind::SessionOverflow, overflow.name().as_bytes()));
+        }
         if self.engine.policy().observe {
             return self.sessions.admit_beyond(client).map(Admission::Admitted);
         }

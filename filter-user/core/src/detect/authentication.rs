@@ -1,14 +1,18 @@
 //! Wrong credentials.
 //!
-//! RFC 4954 section 6 gives them 535 5.7.8. The other refusals of an AUTH speak of the mechanism, of encryption or of
-//! the order of commands, and a client that runs into them has guessed no password.
+//! RFC 4954 section 6 gives them 535 5.7.8, but Exchange says 535 5.7.3 and others 535 5.7.0 or no enhanced code at all.
+//! So a 535 is a wrong guess unless its enhanced code speaks of something else: the mechanism, encryption, or the order
+//! and grammar of commands. A client that runs into those has guessed no password.
 
 use crate::smtp::reply::{EnhancedCode, Reply};
 
-/// Whether an AUTH failed for its credentials; 5.7.13 is a disabled account (RFC 5248 registry).
+/// Whether an AUTH failed for its credentials.
 pub(super) fn refused(reply: &Reply<'_>) -> bool {
     match reply.enhanced {
-        Some(code) => code == EnhancedCode(5, 7, 8) || code == EnhancedCode(5, 7, 13),
-        None => reply.code == 535,
+        // The mechanism is too weak; encryption is required.
+        Some(EnhancedCode(5, 7, 9 | 11) | EnhancedCode(5, 5, _)) => false,
+        // Wrong credentials; a disabled account (RFC 5248 registry): whatever the basic code.
+        Some(EnhancedCode(5, 7, 8 | 13)) => true,
+        Some(_) | None => reply.code == 535,
     }
 }

@@ -40,11 +40,20 @@ pub fn narrow(reply: &[u8]) -> Vec<u8> {
     narrowed
 }
 
+/// Whether a reply to EHLO offers an extension; the greeting line offers none.
+pub fn offers(reply: &[u8], name: &str) -> bool {
+    let mut lines = reply.split_inclusive(|byte| *byte == b'\n').skip(1);
+    lines.any(|line| keyword(line).eq_ignore_ascii_case(name.as_bytes()))
+}
+
 fn passes(line: &[u8]) -> bool {
+    PASSED.iter().any(|name| keyword(line).eq_ignore_ascii_case(name.as_bytes()))
+}
+
+fn keyword(line: &[u8]) -> &[u8] {
     let text = line.get(4..).unwrap_or_default().trim_ascii();
     // `AUTH=LOGIN` is how servers before RFC 4954 spelt it, and clients of that age still look for it.
-    let keyword = text.split(|byte| *byte == b' ' || *byte == b'=').next().unwrap_or_default();
-    PASSED.iter().any(|name| keyword.eq_ignore_ascii_case(name.as_bytes()))
+    text.split(|byte| *byte == b' ' || *byte == b'=').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -62,6 +71,13 @@ mod tests {
     fn a_reply_without_any_known_keyword_is_one_line() {
         assert_eq!(narrow(b"250-mx.example\r\n250 XFORWARD NAME\r\n"), b"250 mx.example\r\n");
         assert_eq!(narrow(b"250 mx.example\r\n"), b"250 mx.example\r\n");
+    }
+
+    #[test]
+    fn what_is_offered_stands_behind_the_greeting() {
+        let reply = b"250-chunking\r\n250-SIZE 1000\r\n250 chunking\r\n";
+        assert!(offers(reply, "SIZE") && offers(reply, "CHUNKING"));
+        assert!(!offers(b"250 chunking\r\n", "CHUNKING") && !offers(reply, "DSN"));
     }
 
     #[test]

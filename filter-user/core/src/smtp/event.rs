@@ -34,6 +34,9 @@ pub enum ServerFault {
         "the mail server sent a reply to nothing; does it expect the PROXY protocol? (see `client_address` in [smtp])"
     )]
     Unsolicited,
+    /// It answered with a code that its question cannot have, so nobody knows how the next bytes are to be read.
+    #[error("the mail server answered with a code that does not belong to the command")]
+    Misplaced,
     /// It did not answer in time.
     #[error("the mail server did not answer in time")]
     Silent,

@@ -68,8 +68,14 @@ pub struct Voice {
     pub shutting_down: String,
     /// To a command that is not for clients.
     pub not_implemented: String,
+    /// To what is no command line at all.
+    pub malformed: String,
+    /// To a command that no standard knows.
+    pub unknown: String,
     /// To a client that breaks the framing of a BDAT.
     pub bad_chunk: String,
+    /// To a BDAT that nobody offered.
+    pub no_chunks: String,
     /// To a client that sent more than one command where it had to wait.
     pub out_of_step: String,
     name: String,
@@ -87,7 +93,10 @@ impl Voice {
             timeout: fill("421 4.4.2 {name} Timeout - closing connection"),
             shutting_down: fill("421 4.3.2 {name} Service is restarting - try again later"),
             not_implemented: fill("502 5.5.1 Command not implemented"),
-            bad_chunk: fill("501 5.5.4 BDAT needs a size - closing connection"),
+            malformed: fill("500 5.5.2 Error: bad syntax"),
+            unknown: fill("500 5.5.1 Error: command not recognized"),
+            bad_chunk: fill("501 5.5.4 BDAT needs a size of at most 1 GiB - closing connection"),
+            no_chunks: fill("503 5.5.1 CHUNKING was not offered - closing connection"),
             out_of_step: fill(
                 "421 4.5.0 {name} Commands sent before the reply to DATA or AUTH - closing connection",
             ),

@@ -1,0 +1,167 @@
+//! What the client is to hear, in its order: the mail server's replies, and ours among them.
+
+use alloc::string::String;
+
+use crate::detect;
+use crate::offence::Offence;
+use crate::smtp::body::BodyScanner;
+use crate::smtp::command::Verb;
+use crate::smtp::ehlo;
+use crate::smtp::event::{Event, ServerFault};
+use crate::smtp::reply::Reply;
+use crate::time::Instant;
+
+use super::Session;
+use super::input::Input;
+use super::patience::Stride;
+
+/// What the client is to hear next.
+#[derive(Debug)]
+pub(super) enum Due {
+    Greeting {
+        /// Whether it has been reported that the client did not wait for it.
+        spoke_early: bool,
+    },
+    /// The reply to a command.
+    Reply(Asked),
+    EndOfData,
+    /// A reply of our own, kept in its place among the mail server's.
+    Own {
+        text: String,
+        ends_session: bool,
+    },
+}
+
+/// A command that the mail server has yet to answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) verb: Verb,
+    /// What may be remembered of its line.
+    pub(super) detail: String,
+    /// Where its line began in all that the client has sent.
+    pub(super) from: u64,
+    /// How many bytes the mail server must have been sent, the command's chunk included, before it can answer.
+    pub(super) whole_at: u64,
+}
+
+impl Due {
+    /// Whether a reply can answer this at all. A 3xx asks for bytes of another kind, which only AUTH and DATA have
+    /// (RFC 4954 section 4, RFC 5321 section 4.2.1); a DATA that "succeeded" would leave its message to be read as commands.
+    fn allows(&self, reply: &Reply<'_>) -> bool {
+        let verb = if let Self::Reply(asked) = self { Some(asked.verb) } else { None };
+        match (verb, reply.code) {
+            (Some(Verb::Auth), 334) | (Some(Verb::Data), 354) => true,
+            (Some(Verb::Data), _) if reply.is_success() => false,
+            _ => !reply.is_intermediate(),
+        }
+    }
+}
+
+impl Session {
+    /// Takes a whole reply of the mail server.
+    pub(super) fn take_reply(&mut self, reply: &Reply<'_>, now: Instant) {
+        let Some(due) = self.due.pop_front() else {
+            // RFC 5321 section 3.8: a server may close at any time, after a 421.
+            return if reply.code == 421 {
+                self.close_with(reply);
+            } else {
+                self.give_up(ServerFault::Unsolicited);
+            };
+        };
+        self.rewind(now);
+        if !due.allows(reply) {
+            return self.give_up(ServerFault::Misplaced);
+        }
+        match due {
+            Due::Greeting { .. } if reply.is_success() => self.input = Input::Commands,
+            Due::Greeting { .. } => return self.close_with(reply),
+            Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
+            Due::EndOfData | Due::Own { .. } => {}
+            Due::Reply(Asked { verb, detail, from, whole_at }) => {
+                let excused = self.transaction.excuses(verb, reply, from);
+                if verb == Verb::StartTls {
+                    // Whatever still waits for room to be read came before TLS, too.
+                    self.discard();
+                }
+                if let Some(kind) = detect::offence(verb, reply).filter(|_| !excused) {
+                    self.report(Offence { kind, detail });
+                }
+                if matches!(verb, Verb::Auth | Verb::CancelAuth) {
+                    self.login_refused = reply.code >= 400;
+                }
+                self.transaction.note(verb, reply, self.received);
+                match verb {
+                    Verb::Ehlo | Verb::Helo if reply.is_success() => {
+                        self.chunking = verb == Verb::Ehlo && ehlo::offers(reply.bytes, "CHUNKING");
+                        self.to_client.extend_from_slice(&ehlo::narrow(reply.bytes));
+                        return self.say_own();
+                    }
+                    Verb::Quit => return self.close_with(reply),
+                    Verb::StartTls if reply.code == 220 => {
+                        // Whatever the server said behind its 220 was said before TLS as well.
+                        self.from_server.clear();
+                        self.input = Input::Opaque;
+                    }
+                    Verb::Auth if reply.is_intermediate() => self.input = Input::Credentials,
+                    Verb::Data if reply.code == 354 => {
+                        self.input = Input::Body(BodyScanner::new(), Stride::default());
+                    }
+                    Verb::Auth | Verb::CancelAuth | Verb::Data
+                        if reply.code >= 400 && !self.from_client.is_empty() =>
+                    {
+                        // A message or a password would be read as commands from here on, also after a 4xx.
+                        self.to_client.extend_from_slice(reply.bytes);
+                        return self.end_with(self.voice.out_of_step.clone());
+                    }
+                    Verb::Bdat { .. } if self.server_sent < whole_at || (500..=502).contains(&reply.code) => {
+                        // RFC 3030 section 2: the chunk is taken first, then refused. A server that answers before it
+                        // has the chunk, or does not know the command, reads what is left of it as commands.
+                        if reply.is_success() {
+                            return self.give_up(ServerFault::Misplaced);
+                        }
+                        return self.close_with(reply);
+                    }
+                    Verb::Bdat { last: true, .. } if reply.is_success() => {
+                        self.events.push_back(Event::MessageAccepted);
+                    }
+                    Verb::Auth | Verb::CancelAuth | Verb::Data | Verb::StartTls => {
+                        self.input = Input::Commands;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.to_client.extend_from_slice(reply.bytes);
+        self.say_own();
+    }
+
+    /// Says what is ours to say before the mail server's next reply.
+    pub(super) fn say_own(&mut self) {
+        while let Some(Due::Own { text, ends_session }) = self.due.front() {
+            self.to_client.extend_from_slice(text.as_bytes());
+            self.over |= *ends_session;
+            self.due.pop_front();
+        }
+    }
+
+    /// Ends the session with a reply of our own, after the replies that are due before it.
+    pub(super) fn end_with(&mut self, text: String) {
+        self.input = Input::Closed;
+        self.from_client.clear();
+        self.due.push_back(Due::Own { text, ends_session: true });
+        self.say_own();
+    }
+
+    /// Ends the session with the mail server's own last word.
+    fn close_with(&mut self, reply: &Reply<'_>) {
+        self.to_client.extend_from_slice(reply.bytes);
+        self.over = true;
+    }
+
+    /// Ends the session because the mail server cannot be followed.
+    pub(super) fn give_up(&mut self, fault: ServerFault) {
+        self.events.push_back(Event::ServerFault(fault));
+        self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
+        self.over = true;
+    }
+}

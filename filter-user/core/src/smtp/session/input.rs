@@ -1,0 +1,209 @@
+//! What the client says: bytes taken from its buffer as far as they can be understood, and handed on.
+
+use alloc::string::String;
+
+use crate::detect;
+use crate::offence::{Kind, Offence, printable};
+use crate::smtp::body::BodyScanner;
+use crate::smtp::command::Verb;
+use crate::smtp::line::{self, Fault};
+use crate::time::Instant;
+
+use super::due::{Asked, Due};
+use super::patience::Stride;
+use super::{BUFFER_LIMIT, Session};
+
+/// Longest command line; RFC 5321 section 4.5.3.1.4 says 512, extensions add to it.
+const COMMAND_LIMIT: usize = 2048;
+/// Longest answer to an AUTH challenge, or AUTH with its first answer (RFC 4954 section 4).
+const CREDENTIALS_LIMIT: usize = 12_288;
+/// Commands that may wait for their replies at once (RFC 2920).
+const PIPELINE_LIMIT: usize = 100;
+
+/// RFC 4954 section 4 lets an AUTH carry its first answer, and an XOAUTH2 token is longer than any other command.
+fn command_limit(line: &[u8]) -> usize {
+    let is_auth = line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
+    if is_auth { CREDENTIALS_LIMIT } else { COMMAND_LIMIT }
+}
+
+/// How the client's next bytes are read.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Not at all: a reply must come first.
+    Waiting,
+    /// Thrown away: STARTTLS has been asked for, and what comes before TLS must not be taken for what comes inside it
+    /// (CVE-2011-0411). Whether that has been reported.
+    Discarding(bool),
+    Commands,
+    /// An answer to an AUTH challenge.
+    Credentials,
+    /// A message, and how far it has come.
+    Body(BodyScanner, Stride),
+    /// This many bytes of a BDAT chunk are still to come, and how far it has come.
+    Chunk(u64, Stride),
+    /// TLS, which is not ours to read.
+    Opaque,
+    /// No longer: the client said QUIT, or something unforgivable.
+    Closed,
+}
+
+impl Session {
+    /// Reads as much of the client's buffer as can be understood now.
+    pub(super) fn read_client(&mut self, now: Instant) {
+        while !self.over && !self.is_held_back() && !self.from_client.is_empty() {
+            match &mut self.input {
+                Input::Waiting => return,
+                Input::Discarding(_) => self.discard(),
+                Input::Closed => return self.from_client.clear(),
+                Input::Commands => match line::front(&self.from_client, command_limit(&self.from_client)) {
+                    line::Front::Line(size) => self.take_command(size, now),
+                    line::Front::Partial => return,
+                    line::Front::Fault(fault) => return self.refuse(fault),
+                },
+                Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
+                    line::Front::Line(size) => {
+                        let cancelled = self.from_client.starts_with(b"*\r\n");
+                        self.forward(size);
+                        let verb = if cancelled { Verb::CancelAuth } else { Verb::Auth };
+                        let asked = Asked { verb, detail: "AUTH".into(), from: 0, whole_at: 0 };
+                        self.await_reply(Due::Reply(asked), now);
+                    }
+                    line::Front::Partial => return,
+                    line::Front::Fault(fault) => return self.refuse(fault),
+                },
+                Input::Body(scanner, stride) => match scanner.scan(&self.from_client) {
+                    Err(fault) => return self.refuse(fault),
+                    Ok(scanned) => {
+                        let moved = stride.advance(scanned.length);
+                        self.forward(scanned.length);
+                        if scanned.ended {
+                            self.input = Input::Commands;
+                            self.due.push_back(Due::EndOfData);
+                        }
+                        if moved || scanned.ended {
+                            self.rewind(now);
+                        }
+                    }
+                },
+                Input::Chunk(left, stride) => {
+                    let size = usize::try_from(*left).unwrap_or(usize::MAX).min(self.from_client.len());
+                    *left -= size as u64;
+                    let ended = *left == 0;
+                    let moved = stride.advance(size);
+                    self.forward(size);
+                    if ended {
+                        self.input = Input::Commands;
+                    }
+                    if moved || ended {
+                        self.rewind(now);
+                    }
+                }
+                Input::Opaque => {
+                    self.forward(self.from_client.len());
+                    self.rewind(now);
+                }
+            }
+        }
+    }
+
+    /// Whether the client's bytes must wait: for a reply, or for room. What we answer ourselves fills only `to_client`.
+    pub(super) fn is_held_back(&self) -> bool {
+        matches!(self.input, Input::Waiting)
+            || self.to_server.len() >= BUFFER_LIMIT
+            || self.to_client.len() >= BUFFER_LIMIT
+            || self.due.len() >= PIPELINE_LIMIT
+    }
+
+    /// Takes the command line of `size` bytes at the front of the client's buffer.
+    fn take_command(&mut self, size: usize, now: Instant) {
+        let from = self.received - self.from_client.len() as u64;
+        let line = self.from_client.split_to(size);
+        let verb = Verb::of(&line);
+        match verb {
+            Verb::Privileged => return self.answer(self.voice.not_implemented.clone(), now),
+            // A private verb may change the framing (XEXCH50), or log in past every detector (X-EXPS).
+            Verb::Unknown | Verb::Malformed => {
+                self.report(Offence { kind: Kind::SyntaxError, detail: self.gist(&line) });
+                let text = if verb == Verb::Unknown { &self.voice.unknown } else { &self.voice.malformed };
+                return self.answer(text.clone(), now);
+            }
+            // The chunk follows blindly, so what cannot be counted or will not be taken is the end.
+            Verb::MalformedBdat => {
+                self.report(Offence::new(Kind::SyntaxError, &line));
+                return self.end_with(self.voice.bad_chunk.clone());
+            }
+            Verb::Bdat { .. } if !self.chunking => {
+                self.report(Offence::new(Kind::SyntaxError, &line));
+                return self.end_with(self.voice.no_chunks.clone());
+            }
+            _ => {}
+        }
+        self.to_server.extend_from_slice(&line);
+        let chunk = if let Verb::Bdat { size, .. } = verb { size } else { 0 };
+        let whole_at = self.server_sent + self.to_server.len() as u64 + chunk;
+        let detail = printable(detect::memorable(verb, &line));
+        let due = Due::Reply(Asked { verb, detail, from, whole_at });
+        match verb {
+            Verb::Auth | Verb::Data => return self.await_reply(due, now),
+            Verb::StartTls => {
+                self.await_reply(due, now);
+                self.input = Input::Discarding(false);
+                return;
+            }
+            Verb::Bdat { .. } if chunk > 0 => self.input = Input::Chunk(chunk, Stride::default()),
+            // A reply that is still due may withdraw what an earlier one offered.
+            Verb::Ehlo | Verb::Helo => self.chunking = false,
+            Verb::Quit => self.input = Input::Closed,
+            _ => {}
+        }
+        self.due.push_back(due);
+        self.rewind(now);
+    }
+
+    /// Answers a command in the mail server's place, which does not hear of it.
+    fn answer(&mut self, text: String, now: Instant) {
+        self.due.push_back(Due::Own { text, ends_session: false });
+        self.say_own();
+        self.rewind(now);
+    }
+
+    /// Stops reading the client until the mail server has answered.
+    fn await_reply(&mut self, due: Due, now: Instant) {
+        self.input = Input::Waiting;
+        self.due.push_back(due);
+        self.rewind(now);
+    }
+
+    /// Hands the first bytes of the client's buffer on.
+    fn forward(&mut self, size: usize) {
+        let bytes = self.from_client.split_to(size.min(self.from_client.len()));
+        self.to_server.extend_from_slice(&bytes);
+    }
+
+    /// Throws away what came behind a STARTTLS, and reports it once.
+    pub(super) fn discard(&mut self) {
+        let injected = self.from_client.split();
+        if let Input::Discarding(reported @ false) = &mut self.input
+            && !injected.is_empty()
+        {
+            *reported = true;
+            self.report(Offence { kind: Kind::PlaintextAfterStarttls, detail: self.gist(&injected) });
+        }
+    }
+
+    /// What may be remembered of bytes that are no command: after a failed login, not even their first word.
+    pub(super) fn gist(&self, bytes: &[u8]) -> String {
+        if self.login_refused { detect::size(bytes) } else { detect::gist(bytes) }
+    }
+
+    /// Ends the session for what is no line.
+    fn refuse(&mut self, fault: Fault) {
+        let kind = match fault {
+            Fault::BareLf | Fault::BareCr | Fault::Nul => Kind::BareNewline,
+            Fault::TooLong => Kind::SyntaxError,
+        };
+        let text = self.voice.fault(fault);
+        self.report(Offence::new(kind, text.as_bytes()));
+        self.end_with(text);
+    }
+}

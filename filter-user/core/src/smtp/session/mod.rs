@@ -1,0 +1,238 @@
+//! One SMTP session between a client and a mail server, without either of their sockets.
+//!
+//! Bytes go in by `handle_*`, come out by [`Session::outgoing`], facts by [`Session::poll_event`]. The machine
+//! forwards what it parsed and nothing else: a line goes on when it is a whole, faultless line; a reply comes back
+//! when it answers the question that is due. What it cannot follow it ends, with a reply.
+//!
+//! It opens nothing, knows no time but its arguments, and holds at most one buffer per direction: beyond
+//! [`BUFFER_LIMIT`] it asks for no more bytes ([`Session::wants`]).
+//!
+//! Behind STARTTLS the bytes are opaque and only counted.
+//!
+//! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
+//! server's replies do, `patience` what time does, `transaction` what a client could know.
+
+mod due;
+mod input;
+mod patience;
+mod transaction;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+
+use crate::offence::{Kind, Offence};
+use crate::smtp::event::{Event, Side};
+use crate::smtp::reply;
+use crate::smtp::voice::Voice;
+use crate::time::Instant;
+
+pub use patience::Patience;
+
+use due::Due;
+use input::Input;
+use transaction::Transaction;
+
+use Side::{Client, Server};
+
+/// Bytes held per direction before the other side is no longer read.
+pub const BUFFER_LIMIT: usize = 65_536;
+
+/// What is left of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It may send more.
+    Talking,
+    /// It will send no more, and may still hear the answers.
+    Listening,
+    /// Its connection is broken; what it has asked is still answered, to nobody.
+    Gone,
+}
+
+/// The machine; see the head of this module.
+#[derive(Debug)]
+pub struct Session {
+    voice: Arc<Voice>,
+    patience: Patience,
+    input: Input,
+    due: VecDeque<Due>,
+    events: VecDeque<Event>,
+    from_client: BytesMut,
+    from_server: BytesMut,
+    to_client: BytesMut,
+    to_server: BytesMut,
+    /// Bytes that the client has sent so far.
+    received: u64,
+    transaction: Transaction,
+    /// Bytes that the mail server has been sent so far.
+    server_sent: u64,
+    /// Whether the last EHLO was answered with an offer of CHUNKING.
+    chunking: bool,
+    /// When something was last completed, or the turn last passed.
+    since: Instant,
+    /// Whose turn it was then.
+    awaited: Side,
+    /// Whether the last AUTH failed: what comes then may be the password once more.
+    login_refused: bool,
+    presence: Presence,
+    over: bool,
+}
+
+impl Session {
+    /// A session whose client has connected and whose mail server has yet to greet.
+    pub fn new(voice: Arc<Voice>, patience: Patience, now: Instant) -> Self {
+        Self {
+            voice,
+            patience,
+            input: Input::Waiting,
+            due: VecDeque::from([Due::Greeting { spoke_early: false }]),
+            events: VecDeque::new(),
+            from_client: BytesMut::new(),
+            from_server: BytesMut::new(),
+            to_client: BytesMut::new(),
+            to_server: BytesMut::new(),
+            since: now,
+            awaited: Server,
+            received: 0,
+            transaction: Transaction::default(),
+            server_sent: 0,
+            chunking: false,
+            login_refused: false,
+            presence: Presence::Talking,
+            over: false,
+        }
+    }
+
+    /// The client sent these bytes.
+    pub fn handle_client(&mut self, bytes: &[u8], now: Instant) {
+        let before = self.received;
+        self.received += bytes.len() as u64;
+        if !self.to_client.is_empty() {
+            self.transaction.extend(before, self.received);
+        }
+        if let Some(Due::Greeting { spoke_early: said @ false }) = self.due.front_mut() {
+            *said = true;
+            self.report(Offence { kind: Kind::EarlyTalker, detail: self.gist(bytes) });
+        }
+        if !matches!(self.input, Input::Closed) {
+            self.from_client.extend_from_slice(bytes);
+            self.read_client(now);
+        }
+        self.pass_turn(now);
+    }
+
+    /// The client will send no more; what it already asked, read or not, is still answered.
+    pub fn handle_client_closed(&mut self, now: Instant) {
+        self.presence = Presence::Listening;
+        self.rewind(now);
+    }
+
+    /// The client's connection is broken. What the mail server says to what was already forwarded is still heard, for a
+    /// short time: it may be an accepted message, or an offence.
+    pub fn handle_client_lost(&mut self, now: Instant) {
+        self.rewind(now);
+        self.presence = Presence::Gone;
+        self.from_client.clear();
+        self.pass_turn(now);
+    }
+
+    /// The mail server sent these bytes.
+    pub fn handle_server(&mut self, bytes: &[u8], now: Instant) {
+        if matches!(self.input, Input::Opaque) {
+            self.to_client.extend_from_slice(bytes);
+            return self.rewind(now);
+        }
+        self.from_server.extend_from_slice(bytes);
+        while !self.over && !matches!(self.input, Input::Opaque) {
+            let buffer = self.from_server.split();
+            match reply::front(&buffer) {
+                Ok(None) => {
+                    self.from_server = buffer;
+                    break;
+                }
+                Ok(Some(reply)) => {
+                    self.from_server.extend_from_slice(buffer.get(reply.bytes.len()..).unwrap_or_default());
+                    self.take_reply(&reply, now);
+                }
+                Err(malformed) => self.give_up(malformed.into()),
+            }
+        }
+        self.read_client(now);
+        self.pass_turn(now);
+    }
+
+    /// The mail server is not there, or has gone.
+    pub fn handle_server_closed(&mut self) {
+        let answered = self.over || self.is_parting() || matches!(self.input, Input::Opaque);
+        if !answered {
+            self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
+        }
+        self.over = true;
+    }
+
+    /// Somebody decided that this session ends; `reply` is the line that the client hears, with its CR LF.
+    pub fn handle_sanction(&mut self, reply: &str) {
+        if !self.over && !matches!(self.input, Input::Opaque) {
+            self.to_client.extend_from_slice(reply.as_bytes());
+        }
+        self.over = true;
+    }
+
+    /// The next fact, in the order in which they happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Bytes that are ready to be sent to a side.
+    pub fn outgoing(&self, side: Side) -> &[u8] {
+        match side {
+            Client => &self.to_client,
+            Server => &self.to_server,
+        }
+    }
+
+    /// The first `count` bytes of [`Session::outgoing`] have been sent.
+    pub fn handle_sent(&mut self, side: Side, count: usize, now: Instant) {
+        match side {
+            Client => self.to_client.advance(count.min(self.to_client.len())),
+            Server => {
+                let count = count.min(self.to_server.len());
+                self.to_server.advance(count);
+                self.server_sent += count as u64;
+            }
+        }
+        self.read_client(now);
+        self.pass_turn(now);
+    }
+
+    /// Whether more bytes of a side can be taken: a slow reader on one side stops the reading on the other.
+    pub fn wants(&self, side: Side) -> bool {
+        let room = match side {
+            Client => [&self.to_server, &self.to_client, &self.from_client]
+                .iter()
+                .all(|buffer| buffer.len() < BUFFER_LIMIT),
+            Server => self.to_client.len() < BUFFER_LIMIT,
+        };
+        room && !self.over && (side == Server || self.presence == Presence::Talking)
+    }
+
+    /// Whether the mail server should be told that no more will come. What cannot be read yet is still to come; what
+    /// could be read and was not is a line without its end.
+    pub fn has_said_all(&self) -> bool {
+        let unread = !self.from_client.is_empty() && self.is_held_back();
+        self.presence != Presence::Talking && self.to_server.is_empty() && !unread
+    }
+
+    /// Whether nothing is left to do but to send [`Session::outgoing`] to the client and close both sides.
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn report(&mut self, offence: Offence) {
+        self.events.push_back(Event::Offence(offence));
+    }
+}
+
+#[cfg(test)]
+mod tests;
