@@ -112,6 +112,10 @@ pub enum What {
 }
 
 impl What {
+    /// Every [`What::name`].
+    pub const NAMES: [&str; 8] =
+        ["offence", "blocked", "unblocked", "spared", "exempted", "unexempted", "no-room", "dropped"];
+
     /// The word for it in tables, filters and logs.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! The command line: every verb one function, every failure one sentence and a documented exit code.
 
 mod check;
+mod events;
 mod exit;
 mod filter;
 mod lists;
@@ -8,6 +9,7 @@ mod maps;
 mod run;
 mod status;
 mod table;
+mod why;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -56,6 +58,15 @@ enum Verb {
     },
     /// Show the state of the running agent
     Status(Output),
+    /// Say why an address is blocked, or how far it is from it
+    Why {
+        /// The address
+        address: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show the event log of the running agent
+    Events(Events),
     /// Show and change the block list of the running agent
     #[command(subcommand)]
     Block(ListVerb),
@@ -80,6 +91,27 @@ struct Output {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Events {
+    /// Of this address or CIDR, and of networks around it
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<String>,
+    /// Of this kind: offence, blocked, unblocked, spared, exempted, unexempted, dropped, no-room
+    #[arg(long)]
+    kind: Option<String>,
+    /// Of this last span of time, such as 30m or 2d
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    since: Option<std::time::Duration>,
+    /// How many at most, 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    last: u32,
+    /// Go on with what happens from now on, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,6 +182,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
         Verb::CheckConfig { output, .. } => check::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
+        Verb::Why { address, output } => alone(why::show(&client, &address, output)),
+        Verb::Events(wanted) => alone(events::show(&client, wanted)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),
         Verb::Maps(verb) => alone(maps::show(&config, verb)),

@@ -1,0 +1,114 @@
+//! `gatepost why`: the answer for whoever is on the telephone with the blocked user.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use filter_core::admin::{Standing, Why};
+use filter_core::event::{Event, What};
+
+use super::table::{self, Table, bytes, duration, network, time};
+use super::{Failure, Output};
+use crate::clock;
+use crate::control::Client;
+
+pub(super) async fn show(client: &Client, address: &str, output: Output) -> Result<(), Failure> {
+    let address = super::address(address)?;
+    let why: Why = client.get(&format!("/api/v1/why?address={address}")).await?;
+    if output.json {
+        return table::json(&why);
+    }
+    verdict(&why.standing)?;
+    for view in &why.standing.blocks {
+        let block = &view.block;
+        table::line("")?;
+        table::line(&format!(
+            "Block of {} ({}) since {}, by {}: {}",
+            network(&block.network),
+            block.origin.name(),
+            time(block.since),
+            block.author,
+            block.reason
+        ))?;
+        let led: Vec<_> = why.events.iter().filter(|event| event.answered_by == Some(block.event)).collect();
+        sum(&led)?;
+    }
+    for never in &why.standing.never {
+        let comment = if never.comment.is_empty() { "no comment" } else { &never.comment };
+        table::line(&format!("Never blocked: {} by {} ({comment})", network(&never.network), never.author))?;
+    }
+    counting(&why)?;
+    if let Some(kernel) = &why.kernel {
+        let last = kernel
+            .last_drop
+            .map_or_else(|| "none yet".to_owned(), |last| format!("the last at {}", time(last)));
+        let verb = if kernel.verdict == "drop" { "drops" } else { "passes" };
+        table::line("")?;
+        table::line(&format!(
+            "The kernel {verb} its new connections ({}); dropped so far: {} packets, {}, {last}",
+            kernel.reason,
+            kernel.packets,
+            bytes(kernel.bytes)
+        ))?;
+    }
+    Ok(())
+}
+
+fn verdict(standing: &Standing) -> Result<(), Failure> {
+    let address = standing.address;
+    let refused = standing.blocks.iter().find(|view| Some(view.block.network) == standing.refused_by);
+    let sentence = match (refused, standing.never.first()) {
+        (Some(view), _) => {
+            let left = duration(view.block.until.since(clock::now().wall));
+            let verb = if standing.enforced { "is blocked" } else { "would be blocked (observe mode)" };
+            format!("{address} {verb} for another {left}, until {}", time(view.block.until))
+        }
+        (None, Some(never)) if !standing.blocks.is_empty() => {
+            format!("{address} is not blocked: {} is never blocked, which wins", network(&never.network))
+        }
+        _ => {
+            let left = u64::from(standing.threshold).saturating_sub(standing.score);
+            format!(
+                "{address} is not blocked; its score is {} of {}, {left} more would block it",
+                standing.score, standing.threshold
+            )
+        }
+    };
+    Ok(table::line(&sentence)?)
+}
+
+/// What counts at present, if anything does.
+fn counting(why: &Why) -> Result<(), Failure> {
+    let Standing { scope, counted, monitor_period, .. } = &why.standing;
+    let counted: BTreeSet<_> = counted.iter().collect();
+    let events: Vec<_> = why.events.iter().filter(|event| counted.contains(&event.id)).collect();
+    if events.is_empty() {
+        return Ok(());
+    }
+    let period = duration(Duration::from_secs(*monitor_period));
+    table::line("")?;
+    table::line(&format!("Counting for {} within {period}:", network(scope)))?;
+    sum(&events)
+}
+
+/// Events line by line, with the sum as it grew.
+fn sum(events: &[&Event]) -> Result<(), Failure> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&["EVENT", "TIME", "ADDRESS", "WHAT", "COST", "SUM", "DETAIL"]);
+    let mut sum = 0_u64;
+    for event in events {
+        let What::Offence { kind, multiplier, detail, .. } = &event.what else { continue };
+        sum += u64::from(*multiplier);
+        table.row(&[
+            event.id.0.to_string(),
+            time(event.time),
+            network(&event.network),
+            kind.name().to_owned(),
+            multiplier.to_string(),
+            sum.to_string(),
+            detail.clone(),
+        ]);
+    }
+    Ok(table.print()?)
+}
