@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aya::maps::IterableMap as _;
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, Pod};
 use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit};
 use filter_common::reason::Verdict;
@@ -26,14 +26,10 @@ use super::KernelError;
 use super::gate::Gate;
 use super::list::{HasLength, List};
 use super::maps::{self, Maps};
+use super::probe::{self, Probe};
 
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter-ebpf"));
-
-/// `xdp_action` of `linux/bpf.h`.
-const XDP_DROP: u32 = 1;
-/// `xdp_action` of `linux/bpf.h`.
-const XDP_PASS: u32 = 2;
 
 /// What the filter does.
 #[derive(Debug, Clone)]
@@ -197,17 +193,14 @@ impl Filter {
         Ok(Held { blocks: blocks.collect(), nevers: nevers.collect() })
     }
 
-    /// Runs the program on a frame that no interface has seen, `repeat` times; says whether it drops it, and how long one
-    /// run took. Counters count it like any other.
+    /// Runs the program on a frame that no interface has seen; see [`Probe::try_on`].
     pub fn try_on(&mut self, frame: &[u8], repeat: u32) -> Result<(Verdict, Duration), KernelError> {
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-        let run = xdp(&mut self.program)?.test_run(options);
-        let run = run.map_err(|error| KernelError::program(&error, &self.pin_directory))?;
-        match run.return_value {
-            XDP_DROP => Ok((Verdict::Drop, run.duration)),
-            XDP_PASS => Ok((Verdict::Pass, run.duration)),
-            other => Err(KernelError::Other(format!("the program answered {other}"))),
-        }
+        probe::run(xdp(&mut self.program)?, frame, repeat)
+    }
+
+    /// A handle of the loaded program that goes on while this filter's maps are written.
+    pub fn probe(&mut self) -> Result<Probe, KernelError> {
+        Probe::of(xdp(&mut self.program)?)
     }
 
     fn block_entry(&self, change: &Change) -> Option<(IpNet, BlockEntry)> {

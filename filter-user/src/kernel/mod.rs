@@ -14,6 +14,7 @@ mod gate;
 mod interface;
 mod list;
 mod maps;
+mod probe;
 mod reports;
 mod view;
 
@@ -21,6 +22,7 @@ pub use attach::{Attachment, unload, unload_own};
 pub use error::KernelError;
 pub use filter::{Capacity, Filter, Refused, Settings};
 pub use interface::{Mode, Surroundings, surroundings};
+pub use probe::Probe;
 pub use view::{
     BlockedView, CounterView, DumpView, ExemptView, LinkView, MapView, MapsView, VerdictView, View,
 };
