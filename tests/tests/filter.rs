@@ -1,0 +1,99 @@
+//! The kernel filter's own settings, on a real interface with real connections.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use filter_tests::agent::{Agent, ask, config_of, verdict};
+use filter_tests::client::{Attempt, Client};
+use filter_tests::in_world;
+use filter_tests::process::wait_until;
+use filter_tests::world::World;
+
+/// An agent with more settings in the section `[kernel]`.
+fn start<'world>(world: &'world World, settings: &str) -> Result<Agent<'world>> {
+    let agent = Agent::start(world, "")?;
+    agent.stop()?;
+    ensure!(filter_tests::agent::cli(world, &["unload"])?.status.success(), "unload failed");
+    let text = std::fs::read_to_string(config_of(world))?;
+    std::fs::write(config_of(world), text.replacen("[kernel]\n", &format!("[kernel]\n{settings}\n"), 1))?;
+    Agent::start_again(world)
+}
+
+fn packets(world: &World, reason: &str) -> Result<u64> {
+    let view = ask(world, &["maps", "list"])?;
+    let counters = view["counters"].as_array().context("no counters")?;
+    let counter = counters.iter().find(|counter| counter["reason"] == reason).context("no such reason")?;
+    counter["packets"].as_u64().context("no count")
+}
+
+#[test]
+fn a_courtesy_lets_one_connection_through_to_hear_why() {
+    in_world(|world, _| {
+        let _agent = start(world, "courtesy_replies = 1")?;
+        ask(world, &["block", "add", "203.0.113.30"])?;
+        let mut client = Client::connect(world, "203.0.113.30")?;
+        let reply = client.expect(421)?;
+        ensure!(reply.text.contains("Your connection has been blocked temporarily"), "{reply:?}");
+        ensure!(packets(world, "courtesy")? == 1, "the connection came through in another way");
+        let again = Client::attempt(world, "203.0.113.30")?;
+        ensure!(matches!(again, Attempt::Silence), "the second was let through, too: {again:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_open_session_passes_during_the_grace_and_not_without_one() {
+    in_world(|world, _| {
+        let agent = start(world, "grace = \"60s\"")?;
+        let mut open = Client::greeted(world, "203.0.113.31")?;
+        ask(world, &["block", "add", "203.0.113.31"])?;
+        open.expect(421)?;
+        ensure!(open.is_closed()?, "it was not closed");
+        ensure!(packets(world, "grace")? > 0, "its acknowledgements came through in another way");
+        ensure!(packets(world, "drop-host")? == 0, "something of it was dropped");
+        agent.stop()?;
+        drop(open);
+        let _agent = start(world, "grace = \"0s\"")?;
+        let open = Client::greeted(world, "203.0.113.32")?;
+        ask(world, &["block", "add", "203.0.113.32"])?;
+        wait_until("the drop", Duration::from_secs(5), || Ok(packets(world, "drop-host")? > 0))?;
+        ensure!(packets(world, "grace")? == 0, "there was none to have");
+        drop(open);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_full_map_is_said_and_what_does_not_fit_is_refused_at_accept() {
+    in_world(|world, _| {
+        let _agent = start(world, "capacity_hosts_v4 = 2")?;
+        for host in ["203.0.113.33", "203.0.113.34", "203.0.113.35"] {
+            ask(world, &["block", "add", host])?;
+        }
+        ensure!(ask(world, &["status"])?["kernel_pending"] == 1, "nothing is said of it");
+        ensure!(verdict(world, "203.0.113.33")?.0 == "drop", "the rest is not enforced");
+        // The kernel lets it pass, and the agent does not.
+        let mut client = Client::connect(world, "203.0.113.35")?;
+        client.expect(421)?;
+        ask(world, &["block", "remove", "203.0.113.33"])?;
+        let silent = matches!(Client::attempt(world, "203.0.113.35")?, Attempt::Silence);
+        ensure!(silent, "there was room, and it was not used");
+        ensure!(ask(world, &["status"])?["kernel_pending"] == 0, "it still waits");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_interface_that_is_no_longer_configured_is_left() {
+    in_world(|world, _| {
+        let agent = start(world, "")?;
+        agent.stop()?;
+        let text = std::fs::read_to_string(config_of(world))?;
+        std::fs::write(config_of(world), text.replace("\"wan0\"", "\"lan0\""))?;
+        let _agent = Agent::start_again(world)?;
+        let view = ask(world, &["maps", "list"])?;
+        ensure!(view["links"].as_array().map(Vec::len) == Some(1), "{view}");
+        ensure!(view["links"][0]["interface"] == "lan0", "{view}");
+        Ok(())
+    });
+}
