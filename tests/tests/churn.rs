@@ -122,7 +122,7 @@ fn flow(probe: &Probe, senders: &[Sender], stop: &AtomicBool, seen: &AtomicU64) 
 }
 
 fn networks(view: &View) -> Result<BTreeSet<IpNet>> {
-    Ok(view.dump()?.blocks.into_iter().map(|block| block.network).collect())
+    Ok(view.dump(None)?.blocks.into_iter().map(|block| block.network).collect())
 }
 
 #[test]

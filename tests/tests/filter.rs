@@ -84,6 +84,38 @@ fn a_full_map_is_said_and_what_does_not_fit_is_refused_at_accept() {
 }
 
 #[test]
+fn the_maps_can_be_read_in_part_and_status_knows_the_kernels_totals() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "")?;
+        for network in ["203.0.113.36", "203.0.113.37", "203.0.113.32/28", "192.0.2.0/24"] {
+            ask(world, &["block", "add", network])?;
+        }
+        ensure!(
+            matches!(Client::attempt(world, "203.0.113.36")?, Attempt::Silence),
+            "the block does not hold"
+        );
+        let dumped = |more: &[&str]| -> Result<Vec<String>> {
+            let view = ask(world, &[&["maps", "dump"], more].concat())?;
+            let blocks = view["blocks"].as_array().context("no blocks")?.iter();
+            Ok(blocks.filter_map(|block| Some(block["network"].as_str()?.to_owned())).collect())
+        };
+        ensure!(dumped(&[])?.len() == 4, "{:?}", dumped(&[]));
+        let around = dumped(&["--network", "203.0.113.37"])?;
+        ensure!(around == ["203.0.113.32/28", "203.0.113.37/32"], "{around:?}");
+        ensure!(dumped(&["--network", "203.0.0.0/16"])?.len() == 3, "what lies inside is wanted, too");
+        ensure!(dumped(&["--hit"])? == ["203.0.113.36/32"], "{:?}", dumped(&["--hit"]));
+        let status = ask(world, &["status"])?;
+        ensure!(status["kernel"]["dropped"].as_u64() > Some(0), "{status}");
+        let place = &status["interfaces"][0];
+        ensure!(
+            place["program"].is_u64() && place["attached"].is_i64() && place["mode"] == "native",
+            "{status}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
 fn an_interface_that_is_no_longer_configured_is_left() {
     in_world(|world, _| {
         let agent = start(world, "")?;

@@ -142,7 +142,7 @@ fn round(filter: &mut Filter, view: &View, rng: &mut Rng, settings: &Settings) -
         let wanted = expected.get(reason).copied().unwrap_or(0);
         ensure!(counted == wanted, "{counted} packets were {reason}, not {wanted}, by {lists:?}");
     }
-    let dump = view.dump()?;
+    let dump = view.dump(None)?;
     ensure!(
         dump.blocks.len() == blocks.len() && dump.never.len() == nevers.len(),
         "the kernel holds {dump:?}"

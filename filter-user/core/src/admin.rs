@@ -145,6 +145,23 @@ pub struct InterfaceView {
     /// Why it is not native, if that was tried when the agent started.
     #[serde(default)]
     pub fallback: Option<String>,
+    /// The number of the program there, as `bpftool prog` lists it.
+    #[serde(default)]
+    pub program: Option<u32>,
+    /// Since when the filter has been attached there without a gap.
+    #[serde(default)]
+    pub attached: Option<Timestamp>,
+}
+
+/// What the kernel filter has done since its maps were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelTotals {
+    /// Packets that passed.
+    pub passed: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+    /// Bytes of those that were dropped.
+    pub dropped_bytes: u64,
 }
 
 /// The state of the agent at one glance.
@@ -166,6 +183,9 @@ pub struct StatusView {
     pub mail_server_up: Option<bool>,
     /// Where the filter is attached; none: the kernel filter is switched off.
     pub interfaces: Vec<InterfaceView>,
+    /// What it has done; none: there is none, or its maps cannot be read.
+    #[serde(default)]
+    pub kernel: Option<KernelTotals>,
     /// Where its maps and links are pinned.
     pub pin_directory: String,
     /// Changes that the kernel has not taken; userspace still refuses blocked clients at accept.

@@ -21,6 +21,8 @@ pub(super) fn status(
         name: attachment.interface.clone(),
         mode: attachment.mode.name().to_owned(),
         fallback: attachment.fallback.clone(),
+        program: None,
+        attached: None,
     };
     StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -31,6 +33,7 @@ pub(super) fn status(
         mail_server: config.smtp.mail_server.to_string(),
         mail_server_up: None,
         interfaces: attachments.iter().map(interface).collect(),
+        kernel: None,
         pin_directory: config.kernel.pin_directory.display().to_string(),
         kernel_pending: 0,
         state_directory: config.state_directory.display().to_string(),

@@ -1,6 +1,7 @@
 //! `gatepost maps`: what the kernel itself holds, read from the pinned maps.
 
 use filter_core::decision::Origin;
+use filter_core::notation::parse_network;
 
 use super::table::{self, Table, bytes, duration, network, time};
 use super::{Failure, MapsVerb};
@@ -19,8 +20,10 @@ pub(super) async fn show(config: &Config, verb: MapsVerb) -> Result<(), Failure>
             let view = open()?.get(address)?;
             if output.json { table::json(&view) } else { get(&view) }
         }
-        MapsVerb::Dump(output) => {
-            let view = open()?.dump()?;
+        MapsVerb::Dump { network, hit, output } => {
+            let of = network.as_deref().map(parse_network).transpose();
+            let mut view = open()?.dump(of.map_err(|error| Failure::usage(error.to_string()))?)?;
+            view.blocks.retain(|block| !hit || block.packets > 0);
             if output.json {
                 return table::json(&view);
             }
@@ -34,7 +37,7 @@ pub(super) async fn show(config: &Config, verb: MapsVerb) -> Result<(), Failure>
 fn list(view: &MapsView) -> Result<(), Failure> {
     table::line(&format!("pinned in {}, {} mode", view.pin_directory.display(), view.mode))?;
     table::line("")?;
-    let mut links = Table::new(&["INTERFACE", "MODE", "PROGRAM", "VERIFIED INSTRUCTIONS"]);
+    let mut links = Table::new(&["INTERFACE", "MODE", "PROGRAM", "ATTACHED SINCE", "VERIFIED INSTRUCTIONS"]);
     let number = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
     for link in &view.links {
         let mode = link.mode.map_or("the interface has gone", |mode| mode.name());
@@ -42,6 +45,7 @@ fn list(view: &MapsView) -> Result<(), Failure> {
             link.interface.as_str(),
             mode,
             &number(link.program),
+            &link.attached.map_or_else(String::new, time),
             &number(link.verified_instructions),
         ]);
     }

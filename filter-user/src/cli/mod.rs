@@ -158,7 +158,16 @@ enum MapsVerb {
         output: Output,
     },
     /// Show every block and never-block entry that the kernel holds
-    Dump(Output),
+    Dump {
+        /// Only entries in and around this address or CIDR
+        #[arg(long, value_name = "NETWORK")]
+        network: Option<String>,
+        /// Only blocks that have dropped something
+        #[arg(long)]
+        hit: bool,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 /// Runs the command line of this process.

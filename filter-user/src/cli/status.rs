@@ -1,8 +1,8 @@
 //! `gatepost status`.
 
-use filter_core::admin::{Gauge, StatusView};
+use filter_core::admin::{Gauge, InterfaceView, KernelTotals, StatusView};
 
-use super::table::{self, Table, duration, time};
+use super::table::{self, Table, bytes, duration, time};
 use super::{Failure, Output};
 use crate::clock;
 use crate::control::Client;
@@ -20,8 +20,12 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         Some(false) => "does not answer",
         None => "not asked yet",
     };
-    let places: Vec<_> =
-        status.interfaces.iter().map(|place| format!("{} ({})", place.name, place.mode)).collect();
+    let place = |place: &InterfaceView| {
+        let program = place.program.map_or_else(String::new, |id| format!(", program {id}"));
+        let since = place.attached.map_or_else(String::new, |since| format!(", since {}", time(since)));
+        format!("{} ({}{program}{since})", place.name, place.mode)
+    };
+    let places: Vec<_> = status.interfaces.iter().map(place).collect();
     let kernel = match places.as_slice() {
         [] => "off: blocks are enforced at accept only".to_owned(),
         places => format!("{}, pinned in {}", places.join(", "), status.pin_directory),
@@ -37,6 +41,10 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         if let Some(reason) = &place.fallback {
             row("  not native", reason.clone());
         }
+    }
+    if let Some(totals) = status.kernel {
+        let KernelTotals { passed, dropped, dropped_bytes } = totals;
+        row("  packets", format!("{dropped} dropped ({}), {passed} passed", bytes(dropped_bytes)));
     }
     row("sessions", gauge(sessions.total));
     row(

@@ -1,5 +1,6 @@
 //! The routes of the API.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use filter_core::admin::{BlockView, COMMENT_LIMIT, LONGEST_BLOCK_MINUTES, ListRequest, Removed, StatusView};
+use filter_core::admin::{
+    BlockView, COMMENT_LIMIT, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES, ListRequest, Removed,
+    StatusView,
+};
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
 use filter_core::notation::parse_network;
@@ -18,6 +22,7 @@ use serde::Deserialize;
 use super::{Author, Problem, events};
 use crate::edge::Edge;
 use crate::ips::{Inbox, Request};
+use crate::kernel::{Mode, View};
 use crate::store::Store;
 
 /// Largest body of a request, in bytes.
@@ -54,7 +59,10 @@ pub(super) fn router(agent: Agent) -> Router {
 
 async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
     let counts = agent.inbox.ask(Request::Count).await.ok_or_else(Problem::stopping)?;
+    let (interfaces, kernel) = kernel(&agent.fixed).await;
     Ok(Json(StatusView {
+        interfaces,
+        kernel,
         mail_server_up: agent.edge.backend().is_up(),
         kernel_pending: counts.kernel_pending,
         store_pending: agent.store.pending(),
@@ -69,6 +77,31 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         messages: agent.edge.messages(),
         ..StatusView::clone(&agent.fixed)
     }))
+}
+
+/// Where the filter is and what it has done, as the kernel knows it now.
+async fn kernel(fixed: &StatusView) -> (Vec<InterfaceView>, Option<KernelTotals>) {
+    let mut interfaces = fixed.interfaces.clone();
+    if interfaces.is_empty() {
+        return (interfaces, None);
+    }
+    let Ok(view) = View::open(Path::new(&fixed.pin_directory)) else { return (interfaces, None) };
+    for link in view.links().await.unwrap_or_default() {
+        if let Some(interface) = interfaces.iter_mut().find(|interface| interface.name == link.interface) {
+            link.mode.map_or("gone", Mode::name).clone_into(&mut interface.mode);
+            interface.program = link.program;
+            interface.attached = link.attached;
+        }
+    }
+    let totals = view.counters().ok().map(|counters| {
+        let (dropped, passed): (Vec<_>, Vec<_>) = counters.into_iter().partition(|counter| counter.dropped);
+        KernelTotals {
+            passed: passed.iter().map(|counter| counter.packets).sum(),
+            dropped: dropped.iter().map(|counter| counter.packets).sum(),
+            dropped_bytes: dropped.iter().map(|counter| counter.bytes).sum(),
+        }
+    });
+    (interfaces, totals)
 }
 
 async fn list_blocks(State(agent): State<Agent>) -> Answer<Vec<BlockView>> {

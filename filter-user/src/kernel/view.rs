@@ -46,6 +46,8 @@ pub struct LinkView {
     pub mode: Option<Mode>,
     /// The number of the program there, as `bpftool prog` lists it.
     pub program: Option<u32>,
+    /// Since when the filter has been attached there without a gap.
+    pub attached: Option<Timestamp>,
     /// Instructions that the verifier went through to accept it; none before Linux 5.16, or without the permission to
     /// ask for a program by its number.
     pub verified_instructions: Option<u32>,
@@ -179,11 +181,14 @@ impl View {
         Ok(VerdictView { address, verdict, reason: judgement.reason.name(), blocks, never })
     }
 
-    /// Both lists.
-    pub fn dump(&self) -> Result<DumpView, KernelError> {
+    /// Both lists; of a network, the entries in it and around it.
+    pub fn dump(&self, of: Option<IpNet>) -> Result<DumpView, KernelError> {
         let now = clock::now();
-        let blocks = self.maps.blocks.entries()?.into_iter().map(|entry| blocked(entry, now));
-        let never = self.maps.nevers.entries()?.into_iter().map(|entry| exempt(entry, now));
+        let is_wanted = |network: &IpNet| of.is_none_or(|of| of.contains(network) || network.contains(&of));
+        let blocks = self.maps.blocks.entries()?.into_iter().filter(|(network, _)| is_wanted(network));
+        let blocks = blocks.map(|entry| blocked(entry, now));
+        let never = self.maps.nevers.entries()?.into_iter().filter(|(network, _)| is_wanted(network));
+        let never = never.map(|entry| exempt(entry, now));
         Ok(DumpView { blocks: blocks.collect(), never: never.collect() })
     }
 
@@ -218,7 +223,8 @@ impl View {
         Reason::ALL.into_iter().map(read).collect()
     }
 
-    async fn links(&self) -> Result<Vec<LinkView>, KernelError> {
+    /// The interfaces that the filter is pinned to.
+    pub async fn links(&self) -> Result<Vec<LinkView>, KernelError> {
         let known = interfaces().await?;
         let pins = std::fs::read_dir(&self.directory)
             .map_err(|source| KernelError::PinDirectory { path: self.directory.clone(), source })?;
@@ -229,6 +235,7 @@ impl View {
                 let xdp = known.iter().find(|link| link.name == interface).and_then(|link| link.xdp);
                 let program = xdp.and_then(|(_, id)| id);
                 LinkView {
+                    attached: made(&self.directory.join(format!("{LINK}{interface}"))),
                     interface,
                     mode: xdp.map(|(mode, _)| mode),
                     program,
@@ -272,6 +279,12 @@ fn verified_instructions(program: u32) -> Option<u32> {
 
 fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
     keys.flatten().count() as u64
+}
+
+/// When a pin was made. An upgrade replaces the program behind a link, and the link stays.
+fn made(pin: &Path) -> Option<Timestamp> {
+    let age = std::fs::metadata(pin).ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(age.as_millis()).ok().map(Timestamp::from_millis)
 }
 
 /// Networks with anything near them: pairs of a gate that are not empty. Read a word at a time by system call it would
