@@ -29,7 +29,7 @@ pub struct MapView {
     pub name: &'static str,
     /// How it looks things up.
     pub kind: &'static str,
-    /// Entries at most; of a gate: 64-bit words.
+    /// Entries at most; of a gate: networks that it tells apart.
     pub capacity: u32,
     /// Entries now; of a gate: networks that something is near.
     pub entries: u64,
@@ -200,8 +200,8 @@ impl View {
             describe(names.scopes_v6, "hash", count(list.scopes_v6.keys()))?,
             describe(names.prefixes_v4, "trie", count(list.prefixes_v4.keys()))?,
             describe(names.prefixes_v6, "trie", count(list.prefixes_v6.keys()))?,
-            describe(names.gate_v4, "gate", bits(&list.gate_v4))?,
-            describe(names.gate_v6, "gate", bits(&list.gate_v6))?,
+            gate(describe(names.gate_v4, "gate", bits(&list.gate_v4))?),
+            gate(describe(names.gate_v6, "gate", bits(&list.gate_v6))?),
         ])
     }
 
@@ -279,6 +279,11 @@ fn verified_instructions(program: u32) -> Option<u32> {
 
 fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
     keys.flatten().count() as u64
+}
+
+/// A gate's words hold 32 networks each.
+const fn gate(map: MapView) -> MapView {
+    MapView { capacity: map.capacity * 32, ..map }
 }
 
 /// When a pin was made. An upgrade replaces the program behind a link, and the link stays.
