@@ -282,8 +282,9 @@ fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
 }
 
 /// A gate's words hold 32 networks each.
-const fn gate(map: MapView) -> MapView {
-    MapView { capacity: map.capacity * 32, ..map }
+fn gate(mut map: MapView) -> MapView {
+    map.capacity *= 32;
+    map
 }
 
 /// When a pin was made. An upgrade replaces the program behind a link, and the link stays.
