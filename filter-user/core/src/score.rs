@@ -3,10 +3,16 @@
 //! A score is the sum of the multipliers of a scope's offences that are at most one monitor period old. Offences that
 //! led to a block are spent and count no more. Nothing decays: an offence counts in full until the moment it does not
 //! count at all, so that an administrator can check the sum with a pencil.
+//!
+//! Every step takes the same time, however many scopes there are. When there is no room for a new one, the lowest score
+//! goes first: a flood of new addresses displaces its own kind, and not a client that is close to the threshold.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use hashbrown::HashMap;
 
 use crate::client::Scope;
 use crate::event::EventId;
@@ -16,6 +22,11 @@ use crate::time::Instant;
 /// offences are spent, long before.
 pub const OFFENCES_PER_SCOPE: usize = 4096;
 
+/// Ranks of scores: each is twice as high as the one below it, from 16 on.
+const RANKS: usize = 16;
+/// No record.
+const NONE: u32 = u32::MAX;
+
 /// An offence that counts.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
@@ -24,27 +35,42 @@ struct Counted {
     id: EventId,
 }
 
-/// The offences of one scope that may still count.
-#[derive(Debug, Default)]
+/// The offences of one scope that may still count; there is always one.
+#[derive(Debug)]
 struct Record {
-    offences: VecDeque<Counted>,
+    scope: Scope,
+    rank: u8,
+    /// The record of the same rank that has been quiet for a little longer, and the one for a little less.
+    older: u32,
+    newer: u32,
     sum: u64,
-    /// The time of the latest offence, by which the record stands in the order of forgetting.
-    latest: Option<Instant>,
+    latest: Instant,
+    oldest: Counted,
+    /// Later ones; most scopes have none.
+    rest: Option<Box<VecDeque<Counted>>>,
+}
+
+/// The records of one rank, in the order of their latest offences.
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    oldest: u32,
+    newest: u32,
 }
 
 /// The scores of all scopes that are being watched; see the head of this module.
 #[derive(Debug)]
 pub struct Scores {
-    records: BTreeMap<Scope, Record>,
-    by_latest: BTreeSet<(Instant, Scope)>,
+    places: HashMap<Scope, u32>,
+    records: Vec<Record>,
+    queues: [Queue; RANKS],
     capacity: usize,
 }
 
 impl Scores {
-    /// Scores of at most `capacity` scopes; beyond it the scope that has been quiet for longest is forgotten.
-    pub const fn new(capacity: usize) -> Self {
-        Self { records: BTreeMap::new(), by_latest: BTreeSet::new(), capacity }
+    /// Scores of at most `capacity` scopes.
+    pub fn new(capacity: usize) -> Self {
+        let empty = Queue { oldest: NONE, newest: NONE };
+        Self { places: HashMap::new(), records: Vec::new(), queues: [empty; RANKS], capacity }
     }
 
     /// Adds an offence that costs `multiplier`, and says what the score is now.
@@ -52,44 +78,40 @@ impl Scores {
         if multiplier == 0 {
             return self.score(scope, period, now);
         }
-        self.make_room(scope, period, now);
-        let record = self.records.entry(scope).or_default();
+        self.forget_quiet(period, now);
+        let offence = Counted { at: now, multiplier, id };
+        let Some(&place) = self.places.get(&scope) else {
+            if self.records.len() >= self.capacity {
+                self.evict();
+            }
+            self.insert(scope, offence);
+            return multiplier.into();
+        };
+        self.unlink(place);
+        let record = &mut self.records[place as usize];
+        record.push(offence);
         record.expire(period, now);
-        if record.offences.len() >= OFFENCES_PER_SCOPE {
-            record.drop_oldest();
-        }
-        record.offences.push_back(Counted { at: now, multiplier, id });
-        record.sum += u64::from(multiplier);
-        if let Some(latest) = record.latest.replace(now) {
-            self.by_latest.remove(&(latest, scope));
-        }
-        self.by_latest.insert((now, scope));
-        record.sum
+        let sum = record.sum;
+        self.link(place);
+        sum
     }
 
     /// What the score of a scope is.
     pub fn score(&mut self, scope: Scope, period: Duration, now: Instant) -> u64 {
-        self.records.get_mut(&scope).map_or(0, |record| {
-            record.expire(period, now);
-            record.sum
-        })
+        self.present(scope, period, now).map_or(0, |record| record.sum)
     }
 
-    /// The scope's offences have had their consequence: they count no more. Says which they were.
-    pub fn spend(&mut self, scope: Scope) -> Vec<EventId> {
-        let Some(record) = self.records.remove(&scope) else { return Vec::new() };
-        if let Some(latest) = record.latest {
-            self.by_latest.remove(&(latest, scope));
-        }
-        record.offences.iter().map(|offence| offence.id).collect()
-    }
-
-    /// The offences of a scope that count now.
+    /// The offences of a scope that count now, oldest first.
     pub fn counted(&mut self, scope: Scope, period: Duration, now: Instant) -> Vec<EventId> {
-        self.records.get_mut(&scope).map_or_else(Vec::new, |record| {
-            record.expire(period, now);
-            record.offences.iter().map(|offence| offence.id).collect()
-        })
+        self.present(scope, period, now).map_or_else(Vec::new, |record| record.ids())
+    }
+
+    /// The scope's offences have had their consequence: they count no more. Says which they were, oldest first.
+    pub fn spend(&mut self, scope: Scope) -> Vec<EventId> {
+        let Some(&place) = self.places.get(&scope) else { return Vec::new() };
+        let ids = self.records[place as usize].ids();
+        self.remove(place);
+        ids
     }
 
     /// How many scopes are being watched.
@@ -104,34 +126,142 @@ impl Scores {
 
     /// The scopes that are being watched.
     pub fn scopes(&self) -> impl Iterator<Item = Scope> {
-        self.records.keys().copied()
+        self.records.iter().map(|record| record.scope)
     }
 
-    /// Forgets scopes whose offences no longer count, and the quietest one if `scope` is new and needs its room.
-    fn make_room(&mut self, scope: Scope, period: Duration, now: Instant) {
-        while let Some(&(latest, quietest)) = self.by_latest.first() {
-            let is_full = self.records.len() >= self.capacity && !self.records.contains_key(&scope);
-            if now.since(latest) <= period && !is_full {
-                break;
+    /// The record of a scope, if something in it still counts.
+    fn present(&mut self, scope: Scope, period: Duration, now: Instant) -> Option<&Record> {
+        let place = *self.places.get(&scope)?;
+        if now.since(self.records[place as usize].latest) > period {
+            self.remove(place);
+            return None;
+        }
+        // Its rank may be too high now; that is noticed with its next offence.
+        self.records[place as usize].expire(period, now);
+        Some(&self.records[place as usize])
+    }
+
+    /// Forgets scopes whose last offence no longer counts. Each rank's longest quiet ones are looked at, so that every
+    /// call does a little more than new scopes can come.
+    fn forget_quiet(&mut self, period: Duration, now: Instant) {
+        for rank in 0..RANKS {
+            for _ in 0..2 {
+                let place = self.queues[rank].oldest;
+                if place == NONE || now.since(self.records[place as usize].latest) <= period {
+                    break;
+                }
+                self.remove(place);
             }
-            self.spend(quietest);
+        }
+    }
+
+    /// Makes room: of the lowest rank, the scope that has been quiet for longest.
+    fn evict(&mut self) {
+        if let Some(queue) = self.queues.iter().find(|queue| queue.oldest != NONE) {
+            self.remove(queue.oldest);
+        }
+    }
+
+    fn insert(&mut self, scope: Scope, offence: Counted) {
+        // The capacity is a number of memory that fits; far below the end of `u32`.
+        let Ok(place) = u32::try_from(self.records.len()) else { return };
+        self.records.push(Record {
+            scope,
+            rank: 0,
+            older: NONE,
+            newer: NONE,
+            sum: offence.multiplier.into(),
+            latest: offence.at,
+            oldest: offence,
+            rest: None,
+        });
+        self.places.insert(scope, place);
+        self.link(place);
+    }
+
+    fn remove(&mut self, place: u32) {
+        self.unlink(place);
+        let removed = self.records.swap_remove(place as usize);
+        self.places.remove(&removed.scope);
+        // The last record has moved here: whoever pointed to it points here now.
+        let Some(moved) = self.records.get(place as usize) else { return };
+        let (older, newer, rank) = (moved.older, moved.newer, usize::from(moved.rank));
+        self.places.insert(moved.scope, place);
+        match older {
+            NONE => self.queues[rank].oldest = place,
+            older => self.records[older as usize].newer = place,
+        }
+        match newer {
+            NONE => self.queues[rank].newest = place,
+            newer => self.records[newer as usize].older = place,
+        }
+    }
+
+    /// Puts a record behind all others of its rank.
+    fn link(&mut self, place: u32) {
+        let rank = rank(self.records[place as usize].sum);
+        let queue = &mut self.queues[usize::from(rank)];
+        let before = core::mem::replace(&mut queue.newest, place);
+        match before {
+            NONE => queue.oldest = place,
+            before => self.records[before as usize].newer = place,
+        }
+        let record = &mut self.records[place as usize];
+        (record.rank, record.older, record.newer) = (rank, before, NONE);
+    }
+
+    fn unlink(&mut self, place: u32) {
+        let Record { older, newer, rank, .. } = self.records[place as usize];
+        let queue = &mut self.queues[usize::from(rank)];
+        if older == NONE {
+            queue.oldest = newer;
+        }
+        if newer == NONE {
+            queue.newest = older;
+        }
+        if older != NONE {
+            self.records[older as usize].newer = newer;
+        }
+        if newer != NONE {
+            self.records[newer as usize].older = older;
         }
     }
 }
 
 impl Record {
-    /// An offence counts for exactly the monitor period: at its end still, a moment later no more.
-    fn expire(&mut self, period: Duration, now: Instant) {
-        while self.offences.front().is_some_and(|offence| now.since(offence.at) > period) {
+    fn push(&mut self, offence: Counted) {
+        let rest = self.rest.get_or_insert_default();
+        rest.push_back(offence);
+        self.sum += u64::from(offence.multiplier);
+        self.latest = offence.at;
+        if rest.len() >= OFFENCES_PER_SCOPE {
             self.drop_oldest();
         }
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(Counted { multiplier, .. }) = self.offences.pop_front() {
-            self.sum = self.sum.saturating_sub(u64::from(multiplier));
-        }
+    /// An offence counts for exactly the monitor period: at its end still, a moment later no more.
+    fn expire(&mut self, period: Duration, now: Instant) {
+        while now.since(self.oldest.at) > period && self.drop_oldest() {}
     }
+
+    /// Forgets the oldest, unless it is the only one.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(next) = self.rest.as_mut().and_then(|rest| rest.pop_front()) else { return false };
+        self.sum = self.sum.saturating_sub(u64::from(self.oldest.multiplier));
+        self.oldest = next;
+        true
+    }
+
+    fn ids(&self) -> Vec<EventId> {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        core::iter::once(&self.oldest).chain(rest).map(|offence| offence.id).collect()
+    }
+}
+
+/// The rank of a score.
+fn rank(sum: u64) -> u8 {
+    let doublings = (sum >> 4).checked_ilog2().map_or(0, |log| log + 1);
+    u8::try_from(doublings).unwrap_or(u8::MAX).min(RANKS as u8 - 1)
 }
 
 #[cfg(test)]
@@ -169,19 +299,34 @@ mod tests {
         assert_eq!(scores.spend(scope(1)), [ID]);
         assert_eq!(scores.add(scope(1), 100, ID, HOUR, at(1)), 100);
         scores.spend(scope(1));
-        assert!(scores.is_empty() && scores.by_latest.is_empty());
+        assert!(scores.is_empty() && scores.places.is_empty());
     }
 
     #[test]
-    fn the_quietest_scope_makes_room() {
-        let mut scores = Scores::new(2);
-        scores.add(scope(1), 1, ID, HOUR, at(0));
+    fn the_lowest_score_makes_room_and_of_those_the_quietest() {
+        let mut scores = Scores::new(3);
+        scores.add(scope(1), 900, ID, HOUR, at(0));
         scores.add(scope(2), 1, ID, HOUR, at(1));
-        scores.add(scope(1), 1, ID, HOUR, at(2));
-        scores.add(scope(3), 1, ID, HOUR, at(3));
-        assert_eq!(scores.score(scope(1), HOUR, at(3)), 2);
-        assert_eq!(scores.score(scope(2), HOUR, at(3)), 0);
-        assert_eq!(scores.len(), 2);
+        scores.add(scope(3), 1, ID, HOUR, at(2));
+        for newcomer in 4..200 {
+            scores.add(scope(newcomer), 1, ID, HOUR, at(newcomer.into()));
+            assert_eq!(scores.len(), 3);
+        }
+        assert_eq!(scores.score(scope(1), HOUR, at(200)), 900, "a flood has displaced it");
+        assert_eq!(scores.score(scope(2), HOUR, at(200)), 0);
+        assert_eq!(scores.score(scope(199), HOUR, at(200)), 1);
+    }
+
+    #[test]
+    fn who_has_been_quiet_for_a_period_is_forgotten() {
+        let mut scores = Scores::new(100);
+        for host in 0..50 {
+            scores.add(scope(host), 10 + u32::from(host) * 20, ID, HOUR, at(host.into()));
+        }
+        for step in 0..50 {
+            scores.add(scope(200), 1, ID, HOUR, at(4000 + step));
+        }
+        assert_eq!(scores.len(), 1);
     }
 
     #[test]
@@ -191,10 +336,16 @@ mod tests {
         assert!(scores.is_empty());
     }
 
+    /// How many records follow each other from here on.
+    fn walk(scores: &Scores, from: u32) -> usize {
+        let record = |place: u32| scores.records.get(place as usize);
+        core::iter::successors(record(from), |before| record(before.newer)).count()
+    }
+
     proptest! {
         /// The same as adding up every offence that ever was and is young enough.
         #[test]
-        fn the_sum_is_exact(steps in proptest::collection::vec((0_u8..3, 0_u32..200, 0_u64..1800), 1..100)) {
+        fn the_sum_is_exact(steps in proptest::collection::vec((0_u8..9, 0_u32..200, 0_u64..1800), 1..100)) {
             let mut scores = Scores::new(1000);
             let mut all = Vec::new();
             let mut time = 0;
@@ -207,6 +358,9 @@ mod tests {
                     .map(|(_, multiplier, _)| u64::from(*multiplier))
                     .sum();
                 prop_assert_eq!(scores.add(scope(who), multiplier, ID, HOUR, at(time)), expected);
+                let linked: usize = scores.queues.iter().map(|queue| walk(&scores, queue.oldest)).sum();
+                prop_assert_eq!(linked, scores.len());
+                prop_assert_eq!(scores.places.len(), scores.len());
             }
         }
     }

@@ -104,7 +104,7 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that has seen nothing yet.
-    pub const fn new(policy: Policy) -> Self {
+    pub fn new(policy: Policy) -> Self {
         Self {
             policy,
             scores: Scores::new(WATCHED_LIMIT),
