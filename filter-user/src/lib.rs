@@ -21,4 +21,5 @@ pub mod control;
 pub mod cli;
 
 pub mod clock;
+pub mod secret;
 pub mod telemetry;

@@ -68,8 +68,18 @@ pub struct Standing {
     pub never: Vec<Never>,
     /// The sum of what counts now.
     pub score: u64,
+    /// Points for good behaviour, which are taken off the score.
+    pub credit: u64,
     /// The events that count now, oldest first.
     pub counted: Vec<EventId>,
+    /// Failed logins that count now; the same credentials count once.
+    pub failed_logins: u64,
+    /// Their events, oldest first.
+    pub counted_logins: Vec<EventId>,
+    /// Failed logins that block; 0: they do not.
+    pub failed_login_threshold: u32,
+    /// How long a failed login counts, in seconds.
+    pub login_monitor_period: u64,
     /// The score that blocks.
     pub threshold: u32,
     /// How long an event counts, in seconds.

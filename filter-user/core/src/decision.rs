@@ -21,12 +21,14 @@ pub enum Origin {
     Smtp = 1,
     /// An administrator.
     Manual = 2,
+    /// The login component.
+    Login = 3,
 }
 
 impl Origin {
     /// The origin behind the number that the kernel's entries carry.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Smtp, Self::Manual].into_iter().find(|origin| *origin as u8 == number)
+        [Self::Smtp, Self::Manual, Self::Login].into_iter().find(|origin| *origin as u8 == number)
     }
 
     /// The word for it in tables and logs.
@@ -34,6 +36,7 @@ impl Origin {
         match self {
             Self::Smtp => "smtp",
             Self::Manual => "manual",
+            Self::Login => "login",
         }
     }
 }

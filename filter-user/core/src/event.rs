@@ -53,6 +53,11 @@ pub enum What {
         /// The recipient, the command or the reply it was recognised by.
         detail: String,
     },
+    /// A client that has done something wrong did something that honest clients do.
+    Succeeded {
+        /// What.
+        how: Success,
+    },
     /// A network is blocked from now on.
     Blocked {
         /// Where the decision comes from.
@@ -111,15 +116,45 @@ pub enum What {
     },
 }
 
+/// What honest clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Success {
+    /// Its login was accepted.
+    LoggedIn,
+    /// Its message was accepted.
+    Delivered,
+}
+
+impl Success {
+    /// The word for it in tables and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LoggedIn => "logged in",
+            Self::Delivered => "delivered a message",
+        }
+    }
+}
+
 impl What {
     /// Every [`What::name`].
-    pub const NAMES: [&str; 8] =
-        ["offence", "blocked", "unblocked", "spared", "exempted", "unexempted", "no-room", "dropped"];
+    pub const NAMES: [&str; 9] = [
+        "offence",
+        "succeeded",
+        "blocked",
+        "unblocked",
+        "spared",
+        "exempted",
+        "unexempted",
+        "no-room",
+        "dropped",
+    ];
 
     /// The word for it in tables, filters and logs.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Offence { .. } => "offence",
+            Self::Succeeded { .. } => "succeeded",
             Self::Blocked { .. } => "blocked",
             Self::Unblocked { .. } => "unblocked",
             Self::Spared { .. } => "spared",
@@ -136,6 +171,7 @@ impl What {
             Self::Blocked { led_by, .. } | Self::Spared { led_by, .. } => led_by,
             Self::Unblocked { forgave, .. } => forgave,
             Self::Offence { .. }
+            | Self::Succeeded { .. }
             | Self::Exempted { .. }
             | Self::Unexempted { .. }
             | Self::NoRoom

@@ -26,6 +26,7 @@ pub mod detect;
 
 pub mod limits;
 
+pub mod login;
 pub mod policy;
 pub mod score;
 

@@ -90,7 +90,13 @@ pub struct Offence {
     pub kind: Kind,
     /// The recipient, the command or the reply it was recognised by: printable ASCII, at most [`DETAIL_LIMIT`] bytes.
     pub detail: String,
+    /// Of a failed login: which credentials, if they can be told apart.
+    pub credentials: Option<Fingerprint>,
 }
+
+/// A keyed hash of credentials. It tells the same from others, and nobody without the key can try passwords against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub u64);
 
 /// Longest detail that is kept of an offence, in bytes.
 pub const DETAIL_LIMIT: usize = 200;
@@ -98,7 +104,12 @@ pub const DETAIL_LIMIT: usize = 200;
 impl Offence {
     /// An offence with what the client sent as its detail.
     pub fn new(kind: Kind, detail: &[u8]) -> Self {
-        Self { kind, detail: printable(detail) }
+        Self::known_by(kind, printable(detail))
+    }
+
+    /// An offence with a detail that is printable already.
+    pub const fn known_by(kind: Kind, detail: String) -> Self {
+        Self { kind, detail, credentials: None }
     }
 }
 

@@ -23,7 +23,9 @@ use crate::time::Instant;
 pub const OFFENCES_PER_SCOPE: usize = 4096;
 
 /// Ranks of scores: each is twice as high as the one below it, from 16 on.
-const RANKS: usize = 16;
+const RANKS: usize = HIGHEST as usize + 1;
+/// The rank of everything from 262,144 on.
+const HIGHEST: u32 = 15;
 /// No record.
 const NONE: u32 = u32::MAX;
 
@@ -47,6 +49,10 @@ struct Record {
     latest: Instant,
     oldest: Counted,
     /// Later ones; most scopes have none.
+    #[expect(
+        clippy::box_collection,
+        reason = "a million records without any should not carry 32 bytes each"
+    )]
     rest: Option<Box<VecDeque<Counted>>>,
 }
 
@@ -103,7 +109,7 @@ impl Scores {
 
     /// The offences of a scope that count now, oldest first.
     pub fn counted(&mut self, scope: Scope, period: Duration, now: Instant) -> Vec<EventId> {
-        self.present(scope, period, now).map_or_else(Vec::new, |record| record.ids())
+        self.present(scope, period, now).map_or_else(Vec::new, Record::ids)
     }
 
     /// The scope's offences have had their consequence: they count no more. Says which they were, oldest first.
@@ -112,6 +118,24 @@ impl Scores {
         let ids = self.records[place as usize].ids();
         self.remove(place);
         ids
+    }
+
+    /// These offences of a scope, in the order of their numbers, have had their consequence elsewhere.
+    pub fn forget(&mut self, scope: Scope, ids: &[EventId]) {
+        let Some(&place) = self.places.get(&scope) else { return };
+        let record = &self.records[place as usize];
+        let rest = record.rest.iter().flat_map(|rest| rest.iter());
+        let all = core::iter::once(&record.oldest).chain(rest).copied();
+        let mut kept = all.filter(|offence| ids.binary_search(&offence.id).is_err());
+        let Some(oldest) = kept.next() else { return self.remove(place) };
+        let rest: VecDeque<_> = kept.collect();
+        let sum = core::iter::once(&oldest).chain(&rest).map(|offence| u64::from(offence.multiplier)).sum();
+        let latest = rest.back().unwrap_or(&oldest).at;
+        self.unlink(place);
+        let record = &mut self.records[place as usize];
+        (record.oldest, record.sum, record.latest) = (oldest, sum, latest);
+        record.rest = (!rest.is_empty()).then(|| Box::new(rest));
+        self.link(place);
     }
 
     /// How many scopes are being watched.
@@ -261,7 +285,7 @@ impl Record {
 /// The rank of a score.
 fn rank(sum: u64) -> u8 {
     let doublings = (sum >> 4).checked_ilog2().map_or(0, |log| log + 1);
-    u8::try_from(doublings).unwrap_or(u8::MAX).min(RANKS as u8 - 1)
+    u8::try_from(doublings.min(HIGHEST)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -300,6 +324,21 @@ mod tests {
         assert_eq!(scores.add(scope(1), 100, ID, HOUR, at(1)), 100);
         scores.spend(scope(1));
         assert!(scores.is_empty() && scores.places.is_empty());
+    }
+
+    #[test]
+    fn some_offences_can_be_forgotten() {
+        let mut scores = Scores::new(10);
+        for id in 1..=5 {
+            scores.add(scope(1), 100, EventId(id), HOUR, at(id));
+        }
+        scores.forget(scope(1), &[EventId(1), EventId(4)]);
+        assert_eq!(scores.score(scope(1), HOUR, at(5)), 300);
+        assert_eq!(scores.counted(scope(1), HOUR, at(5)), [2, 3, 5].map(EventId));
+        assert_eq!(scores.score(scope(1), HOUR, at(3603)), 200, "the second has had its time");
+        scores.forget(scope(1), &[EventId(3), EventId(5)]);
+        assert!(scores.is_empty() && scores.places.is_empty());
+        scores.forget(scope(2), &[EventId(3)]);
     }
 
     #[test]

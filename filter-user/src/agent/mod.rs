@@ -7,6 +7,7 @@
 mod error;
 mod filter;
 mod introduction;
+mod reload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::store::{Store, Stored};
 
 pub use error::AgentError;
 pub use filter::load_alone;
+pub use reload::{ReloadError, Reloader};
 
 /// How long open sessions may take to hear that the agent stops.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -43,7 +45,7 @@ struct Prepared {
 /// Runs until a signal asks to stop.
 pub async fn run(config: &Config, unload_on_exit: bool) -> Result<(), AgentError> {
     let prepared = prepare(config).await?;
-    let outcome = serve(config, prepared).await;
+    let outcome = serve(config, prepared, unload_on_exit).await;
     // Fails only if somebody removed it, and then it need not be removed.
     let _ = std::fs::remove_file(&config.control_socket);
     if unload_on_exit && config.kernel.enabled {
@@ -67,7 +69,7 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     Ok(Prepared { listeners, control, surroundings, store, stored })
 }
 
-async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
+async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
     let Prepared { listeners, control, surroundings, store, stored } = prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
@@ -77,6 +79,7 @@ async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
     let mut engine = Engine::new(config.policy.clone());
     let now = clock::now();
     engine.continue_after(stored.last_event);
+    engine.remember(stored.past);
     engine.restore((stored.blocks, stored.nevers), &held, filter::built_in(config, &surroundings, now), now);
     let voice = Arc::new(Voice::new(&config.name, &config.templates));
     let (ips, inbox) = Ips::new(engine, store.clone(), config.limits.clone(), voice.as_ref().into());
@@ -89,8 +92,14 @@ async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
     let edge = Arc::new(Edge::new(inbox.clone(), backend, voice, config.smtp.patience));
 
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
-    let routes =
-        control::Agent { inbox: inbox.clone(), store: store.clone(), edge: Arc::clone(&edge), fixed };
+    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone()));
+    let routes = control::Agent {
+        inbox: inbox.clone(),
+        store: store.clone(),
+        edge: Arc::clone(&edge),
+        reloader: Arc::clone(&reloader),
+        fixed,
+    };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
     let mut control = tokio::spawn(control::serve(control, routes));
@@ -98,7 +107,7 @@ async fn serve(config: &Config, prepared: Prepared) -> Result<(), AgentError> {
         listeners.into_iter().map(|listener| tokio::spawn(Arc::clone(&edge).serve(listener))).collect();
 
     let ended = tokio::select! {
-        stop = stop_signal() => stop.map_err(AgentError::System),
+        stop = stop_signal(&reloader, is_first_try) => stop.map_err(AgentError::System),
         _ = &mut ips => Err(AgentError::Ended("engine")),
         _ = &mut control => Err(AgentError::Ended("control socket")),
     };
@@ -135,15 +144,24 @@ fn raise_open_files() {
     }
 }
 
-async fn stop_signal() -> std::io::Result<()> {
+/// Waits for a signal to stop; SIGHUP means to read the configuration again, but for somebody who tries the agent out in a
+/// terminal it means that the terminal has gone.
+async fn stop_signal(reloader: &Reloader, is_first_try: bool) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // A terminal that goes away would otherwise end the agent without a word to its clients.
     let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                if is_first_try {
+                    return Ok(());
+                }
+                if let Err(error) = reloader.reload().await {
+                    tracing::error!(%error, "the configuration has not been read again");
+                }
+            }
+        }
     }
-    Ok(())
 }

@@ -96,6 +96,7 @@ fn detail(event: &Event) -> String {
             let answered = event.answered_by.map_or_else(String::new, |id| format!(", answered by {}", id.0));
             format!("+{multiplier} = {score}{answered}: {detail}")
         }
+        What::Succeeded { how } => how.name().to_owned(),
         What::Blocked { reason, author, until, .. } => {
             format!("for {}, by {author}: {reason}", duration(until.since(event.time)))
         }

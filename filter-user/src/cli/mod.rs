@@ -6,6 +6,7 @@ mod exit;
 mod filter;
 mod lists;
 mod maps;
+mod reload;
 mod run;
 mod status;
 mod table;
@@ -58,6 +59,8 @@ enum Verb {
     },
     /// Show the state of the running agent
     Status(Output),
+    /// Let the running agent read its configuration again
+    Reload(Output),
     /// Say why an address is blocked, or how far it is from it
     Why {
         /// The address
@@ -191,6 +194,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
         Verb::CheckConfig { output, .. } => check::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
+        Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),

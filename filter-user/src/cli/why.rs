@@ -66,7 +66,8 @@ fn verdict(standing: &Standing) -> Result<(), Failure> {
             format!("{address} is not blocked: {} is never blocked, which wins", network(&never.network))
         }
         _ => {
-            let left = u64::from(standing.threshold).saturating_sub(standing.score);
+            let reached = standing.score.saturating_sub(standing.credit);
+            let left = u64::from(standing.threshold).saturating_sub(reached);
             format!(
                 "{address} is not blocked; its score is {} of {}, {left} more would block it",
                 standing.score, standing.threshold
@@ -78,16 +79,26 @@ fn verdict(standing: &Standing) -> Result<(), Failure> {
 
 /// What counts at present, if anything does.
 fn counting(why: &Why) -> Result<(), Failure> {
-    let Standing { scope, counted, monitor_period, .. } = &why.standing;
+    let Standing { scope, counted, monitor_period, credit, .. } = &why.standing;
     let counted: BTreeSet<_> = counted.iter().collect();
     let events: Vec<_> = why.events.iter().filter(|event| counted.contains(&event.id)).collect();
-    if events.is_empty() {
-        return Ok(());
+    if !events.is_empty() {
+        let period = duration(Duration::from_secs(*monitor_period));
+        table::line("")?;
+        table::line(&format!("Counting for {} within {period}:", network(scope)))?;
+        sum(&events)?;
     }
-    let period = duration(Duration::from_secs(*monitor_period));
-    table::line("")?;
-    table::line(&format!("Counting for {} within {period}:", network(scope)))?;
-    sum(&events)
+    if *credit > 0 {
+        table::line(&format!("Good behaviour takes {credit} off the score."))?;
+    }
+    let Standing { failed_logins, failed_login_threshold, login_monitor_period, .. } = &why.standing;
+    if *failed_logins > 0 && *failed_login_threshold > 0 {
+        let period = duration(Duration::from_secs(*login_monitor_period));
+        table::line(&format!(
+            "Failed logins within {period}: {failed_logins} of {failed_login_threshold} that would block it (the same credentials count once)."
+        ))?;
+    }
+    Ok(())
 }
 
 /// Events line by line, with the sum as it grew.

@@ -224,6 +224,10 @@ mod tests {
         refused("[ips]\nrelay_denied_multiplier = -1", &["gatepost.toml:2"]);
         refused("[kernel]\nprotected_ports = [70000]", &["gatepost.toml:2"]);
         refused("[kernel]\ncapacity_hosts_v4 = 0", &["gatepost.toml:2", "capacity_hosts_v4", "67108864"]);
+        refused("[ips]\nrepeat_factor = 0", &["gatepost.toml:2", "repeat_factor", "1 or more"]);
+        refused("[ips]\nwiden_after = 1", &["gatepost.toml:2", "widen_after", "0 switches this off"]);
+        refused("[ips]\nevaluate = \"never\"", &["gatepost.toml:2", "at-once", "on-connect"]);
+        refused("[login]\nmonitor_period = \"0s\"", &["gatepost.toml:2", "monitor_period"]);
         refused("name = ", &["gatepost.toml:1"]);
     }
 }

@@ -8,7 +8,7 @@ use filter_core::client::ScopeWidth;
 use filter_core::limits::Limits;
 use filter_core::notation::{parse_network, parse_networks};
 use filter_core::offence::Kind;
-use filter_core::policy::{Multipliers, Policy};
+use filter_core::policy::{Credit, Evaluate, LoginPolicy, Multipliers, Policy, Repeat};
 use filter_core::smtp::session::Patience;
 use filter_core::smtp::voice::{Templates, check_template};
 use ipnet::IpNet;
@@ -36,6 +36,7 @@ pub(super) struct File {
     smtp: Smtp,
     sessions: Sessions,
     ips: Ips,
+    login: Login,
     replies: Replies,
 }
 
@@ -124,6 +125,13 @@ struct Ips {
     client_error_monitor_period: Option<Spanned<String>>,
     client_error_block_threshold: Option<Spanned<u32>>,
     client_error_block_time: Option<Spanned<String>>,
+    evaluate: EvaluateWord,
+    repeat_factor: Option<Spanned<u32>>,
+    repeat_memory: Option<Spanned<String>>,
+    maximum_block_time: Option<Spanned<String>>,
+    credit_for_success: Option<u32>,
+    maximum_credit: Option<u32>,
+    widen_after: Option<Spanned<u32>>,
     scope_width_v4: Option<Spanned<u8>>,
     scope_width_v6: Option<Spanned<u8>>,
     bad_authentication_multiplier: Option<u32>,
@@ -137,18 +145,36 @@ struct Ips {
     timeout_multiplier: Option<u32>,
 }
 
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum EvaluateWord {
+    #[default]
+    AtOnce,
+    OnConnect,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Login {
+    monitor_period: Option<Spanned<String>>,
+    failed_login_threshold: Option<u32>,
+    block_time: Option<Spanned<String>>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Replies {
     too_many_from_address: Option<Spanned<String>>,
     too_many: Option<Spanned<String>>,
     blocked: Option<Spanned<String>>,
+    blocked_login: Option<Spanned<String>>,
 }
 
 impl File {
     /// Checks every value and fills in what is not there.
     pub(super) fn validate(self, file: Option<PathBuf>, place: &Place<'_>) -> Result<Config, ConfigError> {
-        let policy = self.ips.validate(self.mode == Mode::Observe, place)?;
+        let login = self.login.validate(place)?;
+        let policy = Policy { login, ..self.ips.validate(self.mode == Mode::Observe, place)? };
         Ok(Config {
             file,
             name: name(self.name, place)?,
@@ -278,6 +304,15 @@ impl Ips {
         })?;
         let period = span("client_error_monitor_period", self.client_error_monitor_period, second, place)?;
         let time = span("client_error_block_time", self.client_error_block_time, second, place)?;
+        let memory = span("repeat_memory", self.repeat_memory, second, place)?;
+        let maximum = span("maximum_block_time", self.maximum_block_time, second, place)?;
+        let factor =
+            at_least("repeat_factor", self.repeat_factor, 1, 1, "1 is the same block time each time", place)?;
+        let one = "one blocked address would block its whole network; 0 switches this off";
+        let widen_after = match self.widen_after {
+            Some(zero) if *zero.get_ref() == 0 => 0,
+            wanted => at_least("widen_after", wanted, 2, 0, one, place)?,
+        };
         Ok(Policy {
             monitor_period: period.unwrap_or(standard.monitor_period),
             block_threshold: threshold.map_or(standard.block_threshold, Spanned::into_inner),
@@ -285,6 +320,21 @@ impl Ips {
             multipliers,
             scope_width,
             observe,
+            evaluate: match self.evaluate {
+                EvaluateWord::AtOnce => Evaluate::AtOnce,
+                EvaluateWord::OnConnect => Evaluate::OnConnect,
+            },
+            repeat: Repeat {
+                factor,
+                memory: memory.unwrap_or(standard.repeat.memory),
+                maximum: maximum.unwrap_or(standard.repeat.maximum),
+            },
+            credit: Credit {
+                per_success: self.credit_for_success.unwrap_or(standard.credit.per_success),
+                maximum: self.maximum_credit.unwrap_or(standard.credit.maximum),
+            },
+            widen_after,
+            login: standard.login,
         })
     }
 
@@ -310,6 +360,19 @@ impl Ips {
     }
 }
 
+impl Login {
+    fn validate(self, place: &Place<'_>) -> Result<LoginPolicy, ConfigError> {
+        let standard = LoginPolicy::default();
+        let second = Duration::from_secs(1);
+        Ok(LoginPolicy {
+            monitor_period: span("monitor_period", self.monitor_period, second, place)?
+                .unwrap_or(standard.monitor_period),
+            threshold: self.failed_login_threshold.unwrap_or(standard.threshold),
+            block_time: span("block_time", self.block_time, second, place)?.unwrap_or(standard.block_time),
+        })
+    }
+}
+
 impl Replies {
     fn validate(self, place: &Place<'_>) -> Result<Templates, ConfigError> {
         let standard = Templates::default();
@@ -328,7 +391,26 @@ impl Replies {
             )?,
             too_many: check("too_many", self.too_many, standard.too_many)?,
             blocked: check("blocked", self.blocked, standard.blocked)?,
+            blocked_login: check("blocked_login", self.blocked_login, standard.blocked_login)?,
         })
+    }
+}
+
+/// A number with a lower bound, and why there is one.
+fn at_least(
+    setting: &'static str,
+    number: Option<Spanned<u32>>,
+    least: u32,
+    standard: u32,
+    why: &str,
+    place: &Place<'_>,
+) -> Result<u32, ConfigError> {
+    match number {
+        None => Ok(standard),
+        Some(number) if *number.get_ref() >= least => Ok(number.into_inner()),
+        Some(number) => {
+            Err(place.value(Some(number.span()), setting, format!("it is {least} or more: {why}")))
+        }
     }
 }
 

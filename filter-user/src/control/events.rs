@@ -75,7 +75,7 @@ pub(super) async fn why(
     let _ = agent.store.flushed().await;
     let answers: Vec<_> =
         standing.blocks.iter().map(|view| view.block.event).filter(|id| id.0 != 0).collect();
-    let counted = standing.counted.clone();
+    let counted = [standing.counted.clone(), standing.counted_logins.clone()].concat();
     let around = EventFilter { network: Some(host(address)), limit: Some(HISTORY), ..EventFilter::default() };
     let (events, history) = read(&agent, move |history| {
         Ok((history.behind(&answers, &[counted, answers.clone()].concat())?, history.events(&around)?))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES, ListRequest, Removed,
@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{Author, Problem, events};
+use crate::agent::{ReloadError, Reloader};
 use crate::edge::Edge;
 use crate::ips::{Inbox, Request};
 use crate::kernel::{Mode, View};
@@ -37,6 +38,8 @@ pub struct Agent {
     pub store: Store,
     /// The SMTP edge.
     pub edge: Arc<Edge>,
+    /// The way to another configuration.
+    pub reloader: Arc<Reloader>,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
 }
@@ -49,6 +52,7 @@ pub(super) fn router(agent: Agent) -> Router {
         .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/why", get(events::why))
+        .route("/api/v1/reload", post(reload))
         .route("/api/v1/never", get(list_nevers).post(add_never).delete(remove_never))
         .fallback(|| async {
             Problem::new(StatusCode::NOT_FOUND, "there is no such route; see /api/v1/status")
@@ -102,6 +106,18 @@ async fn kernel(fixed: &StatusView) -> (Vec<InterfaceView>, Option<KernelTotals>
         }
     });
     (interfaces, totals)
+}
+
+/// Reads the configuration again; answers with the settings that wait for the next start.
+async fn reload(State(agent): State<Agent>) -> Answer<Vec<&'static str>> {
+    agent.reloader.reload().await.map(Json).map_err(|error| {
+        let status = match error {
+            ReloadError::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ReloadError::NoFile => StatusCode::CONFLICT,
+            ReloadError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Problem::new(status, error)
+    })
 }
 
 async fn list_blocks(State(agent): State<Agent>) -> Answer<Vec<BlockView>> {

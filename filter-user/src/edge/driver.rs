@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
+use filter_core::event::Success;
 use filter_core::smtp::event::{Event, Side};
 use filter_core::smtp::session::Session;
 use tokio::io::{AsyncWriteExt, Interest, Ready};
@@ -31,7 +32,8 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
 pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr, mut place: Place) {
-    let mut session = Session::new(Arc::clone(&edge.voice), edge.patience, clock::instant());
+    let session = Session::new(Arc::clone(&edge.voice), edge.patience, clock::instant());
+    let mut session = session.with_login_key(edge.login_key);
     let client_addr = ClientAddr::new(peer.ip());
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
@@ -194,7 +196,9 @@ fn report(edge: &Edge, session: &mut Session, client: ClientAddr) {
     while let Some(event) = session.poll_event() {
         match event {
             Event::Offence(offence) => edge.inbox.report(client, offence),
+            Event::LoggedIn => edge.inbox.succeeded(client, Success::LoggedIn),
             Event::MessageAccepted => {
+                edge.inbox.succeeded(client, Success::Delivered);
                 edge.messages.fetch_add(1, Ordering::Relaxed);
             }
             Event::ServerFault(fault) => edge.backend.complain(fault),

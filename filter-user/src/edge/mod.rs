@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use filter_core::smtp::login::LoginKey;
 use filter_core::smtp::session::Patience;
 use filter_core::smtp::voice::Voice;
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ pub use backend::Backend;
 pub use listener::EdgeError;
 
 use crate::ips::Inbox;
+use crate::secret;
 
 /// Refused connections that may wait to read their refusal; beyond it they are closed at once.
 const REFUSALS_AT_ONCE: usize = 1000;
@@ -34,13 +36,15 @@ pub struct Edge {
     patience: Patience,
     refusals: Arc<Semaphore>,
     messages: AtomicU64,
+    login_key: LoginKey,
 }
 
 impl Edge {
     /// An edge that asks this inbox, relays to this mail server and speaks in this voice.
     pub fn new(inbox: Inbox, backend: Backend, voice: Arc<Voice>, patience: Patience) -> Self {
         let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
-        Self { inbox, backend, voice, patience, refusals, messages: AtomicU64::new(0) }
+        let login_key = LoginKey(secret::number(), secret::number());
+        Self { inbox, backend, voice, patience, refusals, messages: AtomicU64::new(0), login_key }
     }
 
     /// Opens a listening socket.

@@ -18,6 +18,7 @@ pub(super) fn write(event: &Event) {
             detail,
             "offence"
         ),
+        What::Succeeded { how } => tracing::debug!(%network, how = how.name(), "good behaviour"),
         What::Blocked { origin, reason, author, enforced: true, .. } => {
             tracing::info!(%network, origin = origin.name(), reason, by = author, "blocked");
         }

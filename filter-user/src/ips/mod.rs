@@ -18,8 +18,10 @@ use filter_core::admin::{BlockView, Removed, SessionsView, Standing};
 use filter_core::client::ClientAddr;
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
-use filter_core::event::Drop;
+use filter_core::event::{Drop, Success};
+use filter_core::limits::Limits;
 use filter_core::offence::Offence;
+use filter_core::policy::Policy;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
@@ -101,8 +103,21 @@ pub enum Request {
     Nevers(oneshot::Sender<Vec<Never>>),
     /// Everything that decides whether an address is blocked.
     Standing(IpAddr, oneshot::Sender<Standing>),
+    /// Put other numbers and texts in force; scores, lists and sessions stay.
+    Reload(Box<Reload>, oneshot::Sender<()>),
     /// Count everything.
     Count(oneshot::Sender<Counts>),
+}
+
+/// What changes with the configuration.
+#[derive(Debug)]
+pub struct Reload {
+    /// How offences become blocks.
+    pub policy: Policy,
+    /// How many sessions there may be.
+    pub limits: Limits,
+    /// What refused clients hear.
+    pub replies: Replies,
 }
 
 /// What is counted in the task.
@@ -135,6 +150,8 @@ enum Message {
     Arrival(ClientAddr, Look, oneshot::Sender<Admission>),
     Departure(sessions::SessionId),
     Offence(ClientAddr, Offence),
+    /// A client did what honest clients do.
+    Success(ClientAddr, Success),
     /// The kernel tells of a drop.
     Drop(Drop),
     Request(Request),
@@ -179,6 +196,12 @@ impl Inbox {
             // Fails only when the agent is stopping, and then nobody counts any more.
             let _ = self.messages.send(Message::Offence(client, offence));
         }
+    }
+
+    /// Reports good behaviour; never waits.
+    pub fn succeeded(&self, client: ClientAddr, how: Success) {
+        // As in `report`.
+        let _ = self.messages.send(Message::Success(client, how));
     }
 
     /// Tells of a drop; never waits.

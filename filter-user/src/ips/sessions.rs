@@ -74,16 +74,21 @@ impl Sessions {
         }
     }
 
-    /// Tells the sessions of some clients to end.
-    pub(super) fn end(&mut self, reply: &Arc<str>, mut whose: impl FnMut(ClientAddr) -> bool) -> usize {
-        let mut ended = 0;
-        for open in self.open.values_mut().filter(|open| whose(open.client)) {
-            if let Some(end) = open.end.take() {
+    /// Tells sessions to end, each with the reply that its client is to hear; none: it goes on.
+    pub(super) fn end<'reply>(&mut self, reply: impl Fn(ClientAddr) -> Option<&'reply Arc<str>>) {
+        for open in self.open.values_mut() {
+            if let Some(reply) = reply(open.client)
+                && let Some(end) = open.end.take()
+            {
                 // Fails if the session is ending anyway.
-                ended += usize::from(end.send(Arc::clone(reply)).is_ok());
+                let _ = end.send(Arc::clone(reply));
             }
         }
-        ended
+    }
+
+    /// Puts other limits in force; a lowered one ends no session.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     pub(super) const fn taken(&self) -> Taken {

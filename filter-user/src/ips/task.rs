@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use filter_core::admin::{Gauge, SessionsView};
 use filter_core::client::ClientAddr;
+use filter_core::decision::{Block, Origin};
 use filter_core::engine::{Effect, Engine};
 use filter_core::limits::{Limits, Overflow};
 use filter_core::offence::{Kind, Offence};
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
 use super::sessions::Sessions;
-use super::{Admission, Counts, Inbox, Look, Message, Request, journal};
+use super::{Admission, Counts, Inbox, Look, Message, Reload, Request, journal};
 use crate::clock;
 use crate::store::Store;
 
@@ -28,6 +29,7 @@ pub struct Replies {
     too_many_from_address: Arc<str>,
     too_many: Arc<str>,
     blocked: Arc<str>,
+    blocked_login: Arc<str>,
     shutting_down: Arc<str>,
 }
 
@@ -37,7 +39,18 @@ impl From<&Voice> for Replies {
             too_many_from_address: voice.too_many_from_address.as_str().into(),
             too_many: voice.too_many.as_str().into(),
             blocked: voice.blocked.as_str().into(),
+            blocked_login: voice.blocked_login.as_str().into(),
             shutting_down: voice.shutting_down.as_str().into(),
+        }
+    }
+}
+
+impl Replies {
+    /// What a client hears that this block refuses.
+    const fn to_blocked(&self, block: &Block) -> &Arc<str> {
+        match block.origin {
+            Origin::Login => &self.blocked_login,
+            Origin::Smtp | Origin::Manual => &self.blocked,
         }
     }
 }
@@ -128,11 +141,12 @@ impl Ips {
                 self.backlog.fetch_sub(1, Ordering::Relaxed);
                 self.offend(client, offence);
             }
+            Message::Success(client, how) => self.engine.handle_success(client, how, clock::now()),
             Message::Drop(drop) => self.engine.handle_drop(drop, clock::now()),
             Message::Request(request) => self.answer(request),
             Message::Close(done) => {
                 self.closing = true;
-                self.sessions.end(&self.replies.shutting_down, |_| true);
+                self.sessions.end(|_| Some(&self.replies.shutting_down));
                 let _ = done.send(());
             }
         }
@@ -145,9 +159,12 @@ impl Ips {
         if self.closing {
             return Some(refused(&self.replies.shutting_down, false));
         }
-        if self.engine.refusal(client, clock::instant()).is_some() {
+        if look == Look::First {
+            self.engine.handle_connect(client, clock::now());
+        }
+        if let Some(block) = self.engine.refusal(client, clock::instant()) {
             self.refused += u64::from(look == Look::First);
-            return Some(refused(&self.replies.blocked, false));
+            return Some(refused(self.replies.to_blocked(block), false));
         }
         let overflow = match self.sessions.admit(client) {
             Ok(place) => return place.map(Admission::Admitted),
@@ -190,10 +207,11 @@ impl Ips {
                 Effect::EndSessions(network) => {
                     let now = clock::instant();
                     let engine = &self.engine;
-                    let whose = |client: ClientAddr| {
-                        network.contains(&client.ip()) && engine.refusal(client, now).is_some()
-                    };
-                    self.sessions.end(&self.replies.blocked, whose);
+                    let replies = &self.replies;
+                    self.sessions.end(|client| {
+                        let inside = network.contains(&client.ip());
+                        engine.refusal(client, now).filter(|_| inside).map(|block| replies.to_blocked(block))
+                    });
                 }
                 Effect::Store(record) => self.store.put(record),
                 Effect::Log(event) => {
@@ -232,6 +250,13 @@ impl Ips {
             Request::Nevers(answer) => drop(answer.send(self.engine.nevers().cloned().collect())),
             Request::Standing(address, answer) => {
                 drop(answer.send(self.engine.standing(ClientAddr::new(address), now)));
+            }
+            Request::Reload(wanted, answer) => {
+                let Reload { policy, limits, replies } = *wanted;
+                self.engine.set_policy(policy);
+                self.sessions.set_limits(limits);
+                self.replies = replies;
+                let _ = answer.send(());
             }
             Request::Count(answer) => drop(answer.send(self.count())),
         }

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +26,7 @@ use super::gate::Gate;
 use super::list::{HasLength, List};
 use super::maps::{self, Maps};
 use super::probe::{self, Probe};
+use crate::secret;
 
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter-ebpf"));
@@ -327,16 +327,11 @@ fn write_ports(maps: &mut Maps, wanted: &Settings) -> Result<abi::Settings, Kern
         layout_version: LAYOUT_VERSION,
         mode: if wanted.observe { mode::OBSERVE } else { mode::ENFORCE },
         drop_all: u32::from(wanted.drop_all),
-        seed: if present.seed == 0 { secret() } else { present.seed },
+        seed: if present.seed == 0 { secret::number() } else { present.seed },
         ..present
     })
 }
 
 fn put_settings(maps: &mut Maps, settings: abi::Settings) -> Result<(), KernelError> {
     maps.settings.set(0, settings, 0).map_err(|error| KernelError::map(maps::SETTINGS, error))
-}
-
-/// A number that nobody outside can guess: the standard library keys its hash maps with one.
-fn secret() -> u64 {
-    RandomState::new().build_hasher().finish() | 1
 }

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use filter_core::event::{Event, EventId};
+use filter_core::decision::Origin;
+use filter_core::engine::PAST_LIMIT;
+use filter_core::event::{Event, EventId, What};
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
 use rusqlite::types::{ToSql, Type};
@@ -122,6 +124,18 @@ pub(super) fn insert(transaction: &Transaction<'_>, event: &Event) -> rusqlite::
         answer.execute([number(event.id), number(*answered)])?;
     }
     Ok(())
+}
+
+/// Automatic blocks that were enforced, oldest first: the memory for repeat offenders.
+pub(super) fn past_blocks(database: &Connection) -> rusqlite::Result<Vec<(IpNet, Timestamp)>> {
+    let sql = "SELECT id, time, network, what, answered_by FROM event WHERE kind = 'blocked' ORDER BY id DESC LIMIT ?1";
+    let mut statement = database.prepare(sql)?;
+    let limit = i64::try_from(PAST_LIMIT).unwrap_or(i64::MAX);
+    let events = statement.query_map([limit], event_of)?.collect::<Result<Vec<_>, _>>()?;
+    let automatic = |event: &Event| {
+        matches!(event.what, What::Blocked { origin: Origin::Smtp | Origin::Login, enforced: true, .. })
+    };
+    Ok(events.into_iter().rev().filter(automatic).map(|event| (event.network, event.time)).collect())
 }
 
 /// Forgets events that are too old, or too many.

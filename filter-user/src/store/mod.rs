@@ -19,6 +19,8 @@ use std::time::Duration;
 use filter_core::decision::{Block, Never};
 use filter_core::engine::Record;
 use filter_core::event::{Event, EventId};
+use filter_core::time::Timestamp;
+use ipnet::IpNet;
 use tokio::sync::oneshot;
 
 pub use history::{EVENTS_LIMIT, EventFilter, History, PAGE_LIMIT};
@@ -95,6 +97,8 @@ pub struct Stored {
     pub nevers: Vec<Never>,
     /// The last event of the log.
     pub last_event: EventId,
+    /// Automatic blocks that the log knows of, oldest first.
+    pub past: Vec<(IpNet, Timestamp)>,
 }
 
 /// The way to the writer; cheap to clone.
@@ -186,12 +190,10 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use filter_core::decision::Origin;
     use filter_core::event::What;
     use filter_core::offence::Kind;
-    use filter_core::time::Timestamp;
-
-    use super::*;
 
     fn block(network: &str) -> Block {
         Block {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
-use super::{StoreError, Stored};
+use super::{StoreError, Stored, history};
 
 /// Each step brings the layout from its index to the next; a step that has been released is never changed.
 const MIGRATIONS: [&str; 2] = [
@@ -43,6 +43,7 @@ const MIGRATIONS: [&str; 2] = [
     ) STRICT;
     CREATE INDEX event_by_first ON event (first, id);
     CREATE INDEX event_by_network ON event (network, id);
+    CREATE INDEX event_by_kind ON event (kind, id) WHERE kind <> 'offence' AND kind <> 'dropped';
     CREATE INDEX event_by_answer ON event (answered_by) WHERE answered_by IS NOT NULL;",
 ];
 
@@ -112,7 +113,8 @@ fn read(database: &Connection) -> rusqlite::Result<Stored> {
     let mut nevers = database.prepare("SELECT network, comment, author, since, until FROM never")?;
     let nevers = nevers.query_map([], never_of)?.collect::<Result<_, _>>()?;
     let last: i64 = database.query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))?;
-    Ok(Stored { blocks, nevers, last_event: EventId(u64::try_from(last).unwrap_or(0)) })
+    let past = history::past_blocks(database)?;
+    Ok(Stored { blocks, nevers, last_event: EventId(u64::try_from(last).unwrap_or(0)), past })
 }
 
 fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
@@ -120,6 +122,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
         network: network_of(row)?,
         origin: match row.get_ref(1)?.as_str()? {
             "smtp" => Origin::Smtp,
+            "login" => Origin::Login,
             _ => Origin::Manual,
         },
         reason: row.get(2)?,

@@ -1,8 +1,13 @@
 //! The arithmetic of the help page, the precedence of the lists, and starting over.
 
+use core::time::Duration;
+
 use super::*;
 use crate::admin::LONGEST_BLOCK_MINUTES;
-use crate::offence::Kind;
+use crate::decision::Origin;
+use crate::event::Success;
+use crate::offence::{Fingerprint, Kind, Offence};
+use crate::policy::{Credit, Evaluate};
 use crate::time::Timestamp;
 
 const NOON: i64 = 1_800_000_000_000;
@@ -338,4 +343,136 @@ fn a_block_names_the_events_that_led_to_it() {
     assert_eq!(led_by, (51..=60).map(EventId).collect::<Vec<_>>());
     assert_eq!(id, EventId(61));
     assert_eq!(engine.blocks(at(5400).instant).next().unwrap().block.event, id);
+}
+
+fn fail_logins(engine: &mut Engine, count: u64, who: &str, seconds: u64) {
+    for guess in 0..count {
+        let credentials = Some(Fingerprint(seconds * 1000 + guess));
+        let offence = Offence { credentials, ..Offence::new(Kind::BadAuthentication, b"AUTH PLAIN") };
+        engine.handle_offence(client(who), offence, at(seconds));
+    }
+}
+
+#[test]
+fn the_tenth_failed_login_within_half_an_hour_blocks_for_half_an_hour() {
+    let mut engine = engine();
+    fail_logins(&mut engine, 5, "192.0.2.7", 0);
+    fail_logins(&mut engine, 4, "192.0.2.7", 1799);
+    assert!(!is_blocked(&engine, "192.0.2.7", 1799));
+    fail_logins(&mut engine, 1, "192.0.2.7", 1800);
+    assert!(is_blocked(&engine, "192.0.2.7", 1800));
+    let view = engine.blocks(at(1800).instant).next().unwrap();
+    assert_eq!((view.block.origin, view.block.until), (Origin::Login, at(3600).wall));
+    assert_eq!(view.block.reason, "10 failed logins reached the threshold 10");
+    let standing = engine.standing(client("192.0.2.7"), at(1800));
+    assert_eq!(
+        (standing.score, standing.failed_logins),
+        (0, 0),
+        "what has led to a block is spent everywhere"
+    );
+    let mut slow = self::engine();
+    fail_logins(&mut slow, 5, "192.0.2.7", 0);
+    fail_logins(&mut slow, 5, "192.0.2.7", 1801);
+    assert!(!is_blocked(&slow, "192.0.2.7", 1801));
+}
+
+#[test]
+fn the_same_wrong_credentials_count_as_one_failed_login_and_in_full_for_the_score() {
+    let mut engine = engine();
+    let offence =
+        Offence { credentials: Some(Fingerprint(7)), ..Offence::new(Kind::BadAuthentication, b"x") };
+    for _ in 0..19 {
+        engine.handle_offence(client("192.0.2.7"), offence.clone(), at(0));
+    }
+    let standing = engine.standing(client("192.0.2.7"), at(0));
+    assert_eq!((standing.failed_logins, standing.score, standing.blocks.len()), (1, 950, 0));
+}
+
+#[test]
+fn scores_can_be_evaluated_at_the_next_connection() {
+    let mut engine = engine();
+    engine.policy.evaluate = Evaluate::OnConnect;
+    offend(&mut engine, Kind::RelayDenied, 12, "192.0.2.7", 0);
+    assert!(!is_blocked(&engine, "192.0.2.7", 0));
+    engine.handle_connect(client("192.0.2.8"), at(1));
+    engine.handle_connect(client("192.0.2.7"), at(1));
+    assert!(is_blocked(&engine, "192.0.2.7", 1));
+    assert!(engine.blocks(at(1).instant).next().unwrap().block.reason.starts_with("score 1200 "));
+    let mut late = self::engine();
+    late.policy.evaluate = Evaluate::OnConnect;
+    offend(&mut late, Kind::RelayDenied, 12, "192.0.2.7", 0);
+    late.handle_connect(client("192.0.2.7"), at(3601));
+    assert!(!is_blocked(&late, "192.0.2.7", 3601), "its events count no more");
+}
+
+#[test]
+fn those_who_come_back_are_blocked_for_longer() {
+    let mut engine = engine();
+    engine.policy.repeat.factor = 2;
+    let mut spans = Vec::new();
+    for round in 0..3 {
+        let now = 10_000 * round;
+        offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.7", now);
+        let block = engine.blocks(at(now).instant).next().unwrap().block;
+        spans.push(block.until.since(block.since).as_secs() / 60);
+        engine.handle_timeout(at(now + 9000));
+    }
+    assert_eq!(spans, [30, 60, 120]);
+    engine.remember([(net("192.0.2.9/32"), at(0).wall)]);
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.9", 100);
+    let block = engine.blocks(at(100).instant).next().unwrap().block;
+    assert_eq!(block.until, at(3700).wall);
+    assert_eq!(block.reason, "score 1000 reached the threshold 1000, for the second time");
+}
+
+#[test]
+fn good_behaviour_is_taken_off_the_score_up_to_a_maximum() {
+    let mut engine = engine();
+    engine.policy.credit = Credit { per_success: 100, maximum: 250 };
+    for _ in 0..9 {
+        engine.handle_success(client("192.0.2.7"), Success::Delivered, at(0));
+    }
+    offend(&mut engine, Kind::RelayDenied, 12, "192.0.2.7", 1);
+    let standing = engine.standing(client("192.0.2.7"), at(1));
+    assert_eq!((standing.score, standing.credit, standing.blocks.len()), (1200, 250, 0));
+    offend(&mut engine, Kind::BadLocalRcpt, 1, "192.0.2.7", 2);
+    assert!(is_blocked(&engine, "192.0.2.7", 2), "1250 less 250 is 1000");
+    let mut strict = self::engine();
+    strict.handle_success(client("192.0.2.7"), Success::LoggedIn, at(0));
+    offend(&mut strict, Kind::RelayDenied, 10, "192.0.2.7", 1);
+    assert!(is_blocked(&strict, "192.0.2.7", 1), "credit is off unless it is wanted");
+}
+
+#[test]
+fn a_network_with_enough_blocked_scopes_is_blocked_as_a_whole() {
+    let mut engine = engine();
+    engine.policy.widen_after = 3;
+    for host in ["192.0.2.7", "192.0.2.8"] {
+        offend(&mut engine, Kind::RelayDenied, 10, host, 0);
+    }
+    engine.block(net("192.0.2.200/32"), None, String::new(), "root".into(), false, at(0)).unwrap();
+    assert!(!is_blocked(&engine, "192.0.2.99", 0), "what an administrator has blocked does not count");
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.9", 60);
+    assert!(is_blocked(&engine, "192.0.2.99", 60));
+    let wide = engine.blocks(at(60).instant).find(|view| view.block.network == net("192.0.2.0/24")).unwrap();
+    assert_eq!(
+        wide.block.reason,
+        "3 blocked at the same time in this network: 192.0.2.7, 192.0.2.8, 192.0.2.9"
+    );
+    engine.handle_timeout(at(1800));
+    for scope in 1..=3 {
+        offend(&mut engine, Kind::RelayDenied, 10, &alloc::format!("2001:db8:1:{scope}::1"), 2000);
+    }
+    assert!(is_blocked(&engine, "2001:db8:1:ffff::1", 2000));
+    assert!(!is_blocked(&engine, "2001:db8:2::1", 2000));
+}
+
+#[test]
+fn a_new_policy_keeps_the_scores() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::RelayDenied, 6, "192.0.2.7", 0);
+    engine.set_policy(Policy { block_threshold: 700, ..Policy::default() });
+    assert!(!is_blocked(&engine, "192.0.2.7", 0), "a new threshold judges the next event");
+    offend(&mut engine, Kind::RelayDenied, 1, "192.0.2.7", 1);
+    assert!(is_blocked(&engine, "192.0.2.7", 1));
 }

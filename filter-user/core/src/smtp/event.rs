@@ -17,6 +17,8 @@ pub enum Side {
 pub enum Event {
     /// The client did something wrong.
     Offence(Offence),
+    /// The mail server accepted the client's credentials.
+    LoggedIn,
     /// The mail server took responsibility for a message.
     MessageAccepted,
     /// The mail server could not be followed any further; for the log.

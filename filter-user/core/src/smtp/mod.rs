@@ -8,6 +8,7 @@ pub mod command;
 pub mod ehlo;
 pub mod event;
 pub mod line;
+pub mod login;
 pub mod reply;
 pub mod session;
 pub mod voice;

@@ -17,6 +17,8 @@ pub struct Templates {
     pub too_many: String,
     /// To a blocked client.
     pub blocked: String,
+    /// To a client that the login component has blocked.
+    pub blocked_login: String,
 }
 
 impl Default for Templates {
@@ -26,6 +28,8 @@ impl Default for Templates {
                 .into(),
             too_many: "421 4.3.2 {name} Too many connections - try later".into(),
             blocked: "421 4.7.0 {name} Your connection has been blocked temporarily - Try again later".into(),
+            blocked_login: "421 4.7.0 {name} Server access temporarily blocked! Please try again later"
+                .into(),
         }
     }
 }
@@ -60,6 +64,8 @@ pub struct Voice {
     pub too_many: String,
     /// To a blocked client.
     pub blocked: String,
+    /// To a client that the login component has blocked.
+    pub blocked_login: String,
     /// To a client whose mail server is not there or makes no sense.
     pub unavailable: String,
     /// To a client that let its time run out.
@@ -89,6 +95,7 @@ impl Voice {
             too_many_from_address: fill(&templates.too_many_from_address),
             too_many: fill(&templates.too_many),
             blocked: fill(&templates.blocked),
+            blocked_login: fill(&templates.blocked_login),
             unavailable: fill("421 4.3.0 {name} Mail server not available - try again later"),
             timeout: fill("421 4.4.2 {name} Timeout - closing connection"),
             shutting_down: fill("421 4.3.2 {name} Service is restarting - try again later"),

@@ -1,13 +1,15 @@
 //! What the client is to hear, in its order: the mail server's replies, and ours among them.
 
+use alloc::format;
 use alloc::string::String;
 
 use crate::detect;
-use crate::offence::Offence;
+use crate::offence::{Kind, Offence};
 use crate::smtp::body::BodyScanner;
 use crate::smtp::command::Verb;
 use crate::smtp::ehlo;
 use crate::smtp::event::{Event, ServerFault};
+use crate::smtp::login::Login;
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -83,11 +85,17 @@ impl Session {
                     // Whatever still waits for room to be read came before TLS, too.
                     self.discard();
                 }
+                let login = self
+                    .login
+                    .take_if(|_| matches!(verb, Verb::Auth | Verb::CancelAuth) && !reply.is_intermediate());
                 if let Some(kind) = detect::offence(verb, reply).filter(|_| !excused) {
-                    self.report(Offence { kind, detail });
+                    self.report(accuse(kind, detail, login.as_ref()));
                 }
                 if matches!(verb, Verb::Auth | Verb::CancelAuth) {
                     self.login_refused = reply.code >= 400;
+                    if login.is_some() && reply.is_success() {
+                        self.events.push_back(Event::LoggedIn);
+                    }
                 }
                 self.transaction.note(verb, reply, self.received);
                 match verb {
@@ -163,5 +171,17 @@ impl Session {
         self.events.push_back(Event::ServerFault(fault));
         self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
         self.over = true;
+    }
+}
+
+/// The offence that a reply shows; of a failed login, with the account and with what tells its credentials from others.
+fn accuse(kind: Kind, detail: String, login: Option<&Login>) -> Offence {
+    match login {
+        Some(login) if kind == Kind::BadAuthentication => {
+            let account = login.account().map_or_else(String::new, |account| format!(" as {account}"));
+            let credentials = Some(login.fingerprint());
+            Offence { credentials, ..Offence::known_by(kind, format!("{detail}{account}")) }
+        }
+        _ => Offence::known_by(kind, detail),
     }
 }

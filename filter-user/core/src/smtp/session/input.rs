@@ -7,6 +7,7 @@ use crate::offence::{Kind, Offence, printable};
 use crate::smtp::body::BodyScanner;
 use crate::smtp::command::Verb;
 use crate::smtp::line::{self, Fault};
+use crate::smtp::login::Login;
 use crate::time::Instant;
 
 use super::due::{Asked, Due};
@@ -63,6 +64,9 @@ impl Session {
                 Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
                     line::Front::Line(size) => {
                         let cancelled = self.from_client.starts_with(b"*\r\n");
+                        if let Some(login) = &mut self.login {
+                            login.answer(self.from_client.get(..size).unwrap_or_default());
+                        }
                         self.forward(size);
                         let verb = if cancelled { Verb::CancelAuth } else { Verb::Auth };
                         let asked = Asked { verb, detail: "AUTH".into(), from: 0, whole_at: 0 };
@@ -123,7 +127,7 @@ impl Session {
             Verb::Privileged => return self.answer(self.voice.not_implemented.clone(), now),
             // A private verb may change the framing (XEXCH50), or log in past every detector (X-EXPS).
             Verb::Unknown | Verb::Malformed => {
-                self.report(Offence { kind: Kind::SyntaxError, detail: self.gist(&line) });
+                self.report(Offence::known_by(Kind::SyntaxError, self.gist(&line)));
                 let text = if verb == Verb::Unknown { &self.voice.unknown } else { &self.voice.malformed };
                 return self.answer(text.clone(), now);
             }
@@ -143,6 +147,9 @@ impl Session {
         let whole_at = self.server_sent + self.to_server.len() as u64 + chunk;
         let detail = printable(detect::memorable(verb, &line));
         let due = Due::Reply(Asked { verb, detail, from, whole_at });
+        if verb == Verb::Auth {
+            self.login = Some(Login::begin(self.login_key, &line));
+        }
         match verb {
             Verb::Auth | Verb::Data => return self.await_reply(due, now),
             Verb::StartTls => {
@@ -187,7 +194,7 @@ impl Session {
             && !injected.is_empty()
         {
             *reported = true;
-            self.report(Offence { kind: Kind::PlaintextAfterStarttls, detail: self.gist(&injected) });
+            self.report(Offence::known_by(Kind::PlaintextAfterStarttls, self.gist(&injected)));
         }
     }
 

@@ -24,6 +24,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::offence::{Kind, Offence};
 use crate::smtp::event::{Event, Side};
+use crate::smtp::login::{Login, LoginKey};
 use crate::smtp::reply;
 use crate::smtp::voice::Voice;
 use crate::time::Instant;
@@ -75,6 +76,9 @@ pub struct Session {
     awaited: Side,
     /// Whether the last AUTH failed: what comes then may be the password once more.
     login_refused: bool,
+    /// The AUTH exchange that goes on, and what credentials are hashed with.
+    login: Option<Login>,
+    login_key: LoginKey,
     presence: Presence,
     over: bool,
 }
@@ -99,9 +103,18 @@ impl Session {
             server_sent: 0,
             chunking: false,
             login_refused: false,
+            login: None,
+            login_key: LoginKey::default(),
             presence: Presence::Talking,
             over: false,
         }
+    }
+
+    /// With a secret that tells the same wrong credentials from others.
+    #[must_use]
+    pub fn with_login_key(mut self, key: LoginKey) -> Self {
+        self.login_key = key;
+        self
     }
 
     /// The client sent these bytes.
@@ -113,7 +126,7 @@ impl Session {
         }
         if let Some(Due::Greeting { spoke_early: said @ false }) = self.due.front_mut() {
             *said = true;
-            self.report(Offence { kind: Kind::EarlyTalker, detail: self.gist(bytes) });
+            self.report(Offence::known_by(Kind::EarlyTalker, self.gist(bytes)));
         }
         if !matches!(self.input, Input::Closed) {
             self.from_client.extend_from_slice(bytes);

@@ -7,6 +7,7 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::offence::Fingerprint;
 use crate::smtp::command::Verb;
 use crate::smtp::event::ServerFault;
 use crate::smtp::voice::Templates;
@@ -25,7 +26,9 @@ struct Talk {
     passed: String,
     offences: Vec<Kind>,
     details: Vec<String>,
+    credentials: Vec<Fingerprint>,
     accepted: usize,
+    logged_in: usize,
     fault: Option<ServerFault>,
 }
 
@@ -38,7 +41,9 @@ impl Talk {
             passed: String::new(),
             offences: Vec::new(),
             details: Vec::new(),
+            credentials: Vec::new(),
             accepted: 0,
+            logged_in: 0,
             fault: None,
         }
     }
@@ -80,8 +85,10 @@ impl Talk {
                 Event::Offence(offence) => {
                     self.offences.push(offence.kind);
                     self.details.push(offence.detail);
+                    self.credentials.extend(offence.credentials);
                 }
                 Event::MessageAccepted => self.accepted += 1,
+                Event::LoggedIn => self.logged_in += 1,
                 Event::ServerFault(fault) => self.fault = Some(fault),
             }
         }

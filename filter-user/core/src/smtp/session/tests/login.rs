@@ -96,3 +96,22 @@ fn a_login_may_be_as_long_as_an_answer_and_nothing_else_may() {
     talk.client(&["AUTH XOAUTH2 ", &"x".repeat(12_288), "\r\n"].concat());
     assert!(talk.session.is_over() && talk.passed().is_empty());
 }
+
+#[test]
+fn a_failed_login_names_the_account_and_tells_the_same_credentials_from_others() {
+    let mut talk = Talk::greeted();
+    // "\0alice\0wrong" in one piece, "alice" and "wrong" in two, and another guess.
+    talk.client("AUTH PLAIN AGFsaWNlAHdyb25n\r\n").server("535 5.7.8 no\r\n");
+    talk.client("AUTH LOGIN\r\n").server("334 VXNlcm5hbWU6\r\n");
+    talk.client("YWxpY2U=\r\n")
+        .server("334 UGFzc3dvcmQ6\r\n")
+        .client("d3Jvbmc=\r\n")
+        .server("535 5.7.8 no\r\n");
+    talk.client("AUTH PLAIN AGFsaWNlAGd1ZXNz\r\n").server("535 5.7.8 no\r\n");
+    assert_eq!(talk.details, ["AUTH PLAIN as alice", "AUTH as alice", "AUTH PLAIN as alice"]);
+    let [first, second, third] = talk.credentials[..] else { panic!("{:?}", talk.credentials) };
+    assert!(first == second && second != third);
+    assert_eq!(talk.logged_in, 0);
+    talk.client("AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n").server("235 2.7.0 welcome\r\n");
+    assert_eq!((talk.logged_in, talk.offences.len()), (1, 3));
+}
