@@ -116,6 +116,7 @@ impl Ips {
             }
             // After messages, too: a stream of them would otherwise keep every entry past its end.
             let now = clock::now();
+            self.engine.handle_clock(now);
             if self.engine.poll_timeout().is_some_and(|due| due <= now.instant) {
                 self.engine.handle_timeout(now);
             }

@@ -99,6 +99,7 @@ impl Engine {
     }
 
     pub(super) fn drop_block(&mut self, network: IpNet, by: Option<String>, forgave: Vec<EventId>, now: Now) {
+        self.clock.restored.remove(&network);
         self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
         self.effects.push_back(Effect::Store(Record::DropBlock(network)));
         self.log(network, What::Unblocked { by, forgave }, now);

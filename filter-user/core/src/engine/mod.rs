@@ -4,6 +4,7 @@
 //! socket. Precedence is never-block, then block, then score: a never-blocked client is scored and reported, and
 //! nothing else happens to it.
 
+mod clock;
 mod judging;
 mod lists;
 mod past;
@@ -21,6 +22,7 @@ use ipnet::IpNet;
 pub use past::PAST_LIMIT;
 pub use restore::{Held, HeldBlock, HeldNever};
 
+use self::clock::Clock;
 use self::past::Past;
 use crate::admin::{BlockView, Standing};
 use crate::client::{ClientAddr, host};
@@ -106,6 +108,7 @@ pub struct Engine {
     /// Points for good behaviour, counted as offences are.
     credits: Scores,
     past: Past,
+    clock: Clock,
     effects: VecDeque<Effect>,
     next_event: u64,
 }
@@ -121,6 +124,7 @@ impl Engine {
             logins: Logins::new(WATCHED_LIMIT),
             credits: Scores::new(WATCHED_LIMIT),
             past: Past::default(),
+            clock: Clock::default(),
             effects: VecDeque::new(),
             next_event: 1,
         }
@@ -223,6 +227,7 @@ impl Engine {
         if self.blocks.len() >= BLOCKS_LIMIT && self.blocks.get(&network).is_none() {
             return None;
         }
+        self.clock.restored.remove(&network);
         let until = now.instant_of(block.until);
         // The kernel first: a client is refused before anybody is told why.
         self.effects.push_back(Effect::Kernel(Change::Block {

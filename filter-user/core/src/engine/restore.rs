@@ -85,6 +85,7 @@ impl Engine {
                 continue;
             }
             if held.is_none() {
+                self.clock.restored.insert(network);
                 let since = now.instant;
                 let change = Change::Block { network, since, until, origin: block.origin };
                 self.effects.push_back(Effect::Kernel(change));

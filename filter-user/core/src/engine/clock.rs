@@ -1,0 +1,133 @@
+//! What becomes of ends when the wall clock is set.
+//!
+//! A decision lasts for a span, so its end is an instant on the boot clock, and the wall time of that end follows the wall
+//! clock. Only of blocks that a restart of the machine has brought back is the wall time all that is known: their
+//! instants follow it, for a machine may start with a clock that is days off until the network corrects it.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Effect, Engine, Record};
+use crate::decision::Change;
+use crate::time::{Now, Timestamp};
+
+/// Steps that are smaller are how clocks are kept right, not how they are set.
+const SMALLEST_STEP: Duration = Duration::from_secs(2);
+
+/// The wall clock at the beginning of the boot clock, and whose ends are known by the wall clock only.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    origin: Option<Timestamp>,
+    pub(super) restored: BTreeSet<IpNet>,
+}
+
+impl Engine {
+    /// Looks whether the wall clock has been set since the last look.
+    pub fn handle_clock(&mut self, now: Now) {
+        let origin = now.wall.before(Duration::from_nanos(now.instant.as_nanos()));
+        let Some(before) = self.clock.origin.replace(origin) else { return };
+        let step = origin.since(before).max(before.since(origin));
+        if step < SMALLEST_STEP {
+            // A slow drift adds up: what counts is how far it has come since the last step.
+            self.clock.origin = Some(before);
+            return;
+        }
+        let entries: Vec<_> =
+            self.blocks.iter().map(|(network, until, block)| (*network, until, block.clone())).collect();
+        for (network, until, mut block) in entries {
+            if self.clock.restored.contains(&network) {
+                let until = now.instant_of(block.until);
+                let change = Change::Block { network, since: now.instant, until, origin: block.origin };
+                self.effects.push_back(Effect::Kernel(change));
+                self.blocks.insert(network, until, block);
+            } else {
+                block.until = now.wall_of(until);
+                self.effects.push_back(Effect::Store(Record::PutBlock(block.clone())));
+                self.blocks.insert(network, until, block);
+            }
+        }
+        let nevers: Vec<_> =
+            self.nevers.iter().map(|(network, until, never)| (*network, until, never.clone())).collect();
+        for (network, until, mut never) in nevers {
+            if never.until.is_some() {
+                never.until = Some(now.wall_of(until));
+                self.effects.push_back(Effect::Store(Record::PutNever(never.clone())));
+                self.nevers.insert(network, until, never);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+    use crate::client::ClientAddr;
+    use crate::engine::Held;
+    use crate::policy::Policy;
+    use crate::time::Instant;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn at(seconds: u64, wall: i64) -> Now {
+        Now {
+            instant: Instant::from_nanos(seconds * 1_000_000_000),
+            wall: Timestamp::from_millis(wall * 1000),
+        }
+    }
+
+    fn engine() -> Engine {
+        let mut engine = Engine::new(Policy::default());
+        engine.handle_clock(at(1000, 100_000));
+        let network = "192.0.2.7/32".parse().unwrap();
+        engine.block(network, None, String::new(), "root".into(), false, at(1000, 100_000)).unwrap();
+        engine
+    }
+
+    fn is_blocked(engine: &Engine, now: Now) -> bool {
+        engine.refusal(ClientAddr::new([192, 0, 2, 7].into()), now.instant).is_some()
+    }
+
+    #[test]
+    fn a_block_lasts_as_long_as_it_was_meant_to_whatever_the_wall_clock_does() {
+        for step in [-86_400, 86_400] {
+            let mut engine = engine();
+            let now = at(1060, 100_060 + step);
+            engine.handle_clock(now);
+            assert!(is_blocked(&engine, at(2799, 0)) && !is_blocked(&engine, at(2800, 0)));
+            let block = engine.blocks(now.instant).next().unwrap().block;
+            assert_eq!(
+                block.until.as_millis() / 1000,
+                101_800 + step,
+                "the stored end follows the wall clock"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_kept_right_changes_nothing() {
+        let mut engine = engine();
+        while engine.poll_effect().is_some() {}
+        for second in 0..100_u64 {
+            engine.handle_clock(at(1000 + second, 100_000 + i64::try_from(second).unwrap() + 1));
+        }
+        assert_eq!(engine.poll_effect(), None);
+    }
+
+    #[test]
+    fn what_a_restart_has_brought_back_follows_the_wall_clock_once_it_is_right() {
+        let stored: Vec<_> = engine().blocks(at(1000, 0).instant).map(|view| view.block).collect();
+        // The machine starts with a clock that is a day behind.
+        let mut restarted = Engine::new(Policy::default());
+        let early = at(10, 100_060 - 86_400);
+        restarted.handle_clock(early);
+        restarted.restore((stored, Vec::new()), &Held::default(), [], early);
+        assert!(is_blocked(&restarted, at(10 + DAY.as_secs(), 0)), "by that clock it has a day to go");
+        restarted.handle_clock(at(20, 100_070));
+        assert!(is_blocked(&restarted, at(20 + 1729, 0)) && !is_blocked(&restarted, at(20 + 1730, 0)));
+    }
+}
