@@ -1,5 +1,7 @@
 //! The kernel filter's own settings, on a real interface with real connections.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -7,7 +9,8 @@ use filter_tests::agent::{Agent, ask, config_of, verdict};
 use filter_tests::client::{Attempt, Client};
 use filter_tests::in_world;
 use filter_tests::process::wait_until;
-use filter_tests::world::World;
+use filter_tests::world::{GATEWAY_V4, World};
+use socket2::{Domain, Socket, Type};
 
 /// An agent with more settings in the section `[kernel]`.
 fn start<'world>(world: &'world World, settings: &str) -> Result<Agent<'world>> {
@@ -81,6 +84,78 @@ fn a_full_map_is_said_and_what_does_not_fit_is_refused_at_accept() {
         ensure!(ask(world, &["status"])?["kernel_pending"] == 0, "it still waits");
         Ok(())
     });
+}
+
+#[test]
+fn several_interfaces_are_filtered_at_once() {
+    in_world(|world, _| {
+        let agent = Agent::start(world, "")?;
+        agent.stop()?;
+        let text = std::fs::read_to_string(config_of(world))?;
+        std::fs::write(config_of(world), text.replace("[\"wan0\"]", "[\"wan0\", \"lan0\"]"))?;
+        let _agent = Agent::start_again(world)?;
+        let status = ask(world, &["status"])?;
+        let places = status["interfaces"].as_array().context("no interfaces")?;
+        let natively = places.iter().filter(|place| place["mode"] == "native" && place["program"].is_u64());
+        ensure!(natively.count() == 2, "{status}");
+        ask(world, &["block", "add", "198.51.100.2", "--force"])?;
+        // The mail server is built in as never blocked; what it sends comes through, and is judged on the way.
+        world.mail.enter(|| Ok(std::net::TcpStream::connect(("198.51.100.1", 25)).is_err()))?;
+        ensure!(packets(world, "never-block")? > 0, "the second interface judges nothing");
+        Ok(())
+    });
+}
+
+/// Tries to connect again and again until told to stop; says how often something came back, and how often it tried.
+fn knock(world: &World, from: &str, stop: &AtomicBool) -> Result<(u32, u32)> {
+    let (from, gateway) = (SocketAddr::new(from.parse()?, 0), SocketAddr::new(GATEWAY_V4.parse()?, 25));
+    world.internet.enter(|| {
+        let (mut answered, mut tried) = (0, 0);
+        while !stop.load(Ordering::Relaxed) {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.bind(&from.into())?;
+            let outcome = socket.connect_timeout(&gateway.into(), Duration::from_millis(5));
+            // Neither accepted nor refused: with nobody listening, a packet that came through would be refused.
+            let silent = outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut);
+            answered += u32::from(!silent);
+            tried += 1;
+        }
+        Ok((answered, tried))
+    })
+}
+
+#[test]
+fn the_program_is_replaced_without_a_packet_of_a_blocked_source_coming_through() {
+    in_world(|world, _| {
+        let mut agent = Agent::start(world, "")?;
+        ask(world, &["block", "add", "203.0.113.38"])?;
+        let program =
+            || Ok::<_, anyhow::Error>(ask(world, &["maps", "list"])?["links"][0]["program"].as_u64());
+        let first = program()?;
+        let stop = AtomicBool::new(false);
+        let (answered, tried) = std::thread::scope(|scope| -> Result<(u32, u32)> {
+            let knocking = scope.spawn(|| knock(world, "203.0.113.38", &stop));
+            let restart = || -> Result<()> {
+                for _ in 0..3 {
+                    agent.kill()?;
+                    agent = Agent::start_again(world)?;
+                }
+                Ok(())
+            };
+            let outcome = restart_then_stop(restart, &stop);
+            let counted = knocking.join().map_err(|_| anyhow::anyhow!("the client panicked"))?;
+            outcome.and(counted)
+        })?;
+        ensure!(program()? != first, "the program is the same");
+        ensure!(tried > 100 && answered == 0, "{answered} of {tried} attempts were answered");
+        Ok(())
+    });
+}
+
+fn restart_then_stop(restart: impl FnOnce() -> Result<()>, stop: &AtomicBool) -> Result<()> {
+    let outcome = restart();
+    stop.store(true, Ordering::Relaxed);
+    outcome
 }
 
 #[test]
