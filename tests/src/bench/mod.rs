@@ -11,4 +11,5 @@ pub mod sample;
 pub mod crowd;
 pub mod rig;
 
+pub mod feed;
 pub mod packet;

@@ -177,7 +177,7 @@ fn never(source: Source) -> Change {
 }
 
 /// No grace and no courtesy: every packet of a blocked source is dropped. Room as by default, or as much as is needed.
-fn settings(world: &World, size: usize) -> Result<Settings> {
+pub(super) fn settings(world: &World, size: usize) -> Result<Settings> {
     let (size, default) = (u32::try_from(size)?, Capacity::default());
     Ok(Settings {
         pin_directory: world.pins().to_path_buf(),
