@@ -5,6 +5,7 @@
 //! source into each frame and goes on to the program under test, so that a test run of one frame is a crowd.
 //! [`generator`] does the same and sends the frame off. [`trie`] is the design of most published block lists.
 #![no_std]
+#![feature(asm_experimental_arch)]
 #![no_main]
 #![expect(
     unreachable_pub,
