@@ -2,15 +2,24 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use filter_tests::bench::packet;
+use anyhow::{Context, Result, bail};
 use filter_tests::bench::report::Report;
+use filter_tests::bench::{packet, wire};
 
 fn main() -> Result<()> {
     // `cargo bench` adds a flag of its own.
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let folder = arguments.next().context("say where to write the figures, or use `cargo xtask bench kernel`")?;
+    let folder =
+        arguments.next().context("say where to write the figures, or use `cargo xtask bench kernel`")?;
     let mut report = Report::new("kernel", PathBuf::from(folder));
-    packet::measure(&mut report)?;
+    match arguments.next().as_deref() {
+        None => {
+            packet::measure(&mut report)?;
+            wire::measure(&mut report)?;
+        }
+        Some("packet") => packet::measure(&mut report)?,
+        Some("wire") => wire::measure(&mut report)?,
+        Some(other) => bail!("there is no part {other}; the parts are packet and wire"),
+    }
     report.write()
 }

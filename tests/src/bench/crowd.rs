@@ -88,7 +88,10 @@ impl Crowd {
                 self.hosts.push(host);
             }
         }
-        self.hosts[start..].iter().map(|host| network(self.family.source(*host), self.family.host_length())).collect()
+        self.hosts[start..]
+            .iter()
+            .map(|host| network(self.family.source(*host), self.family.host_length()))
+            .collect()
     }
 
     /// So many sources that are blocked, each as likely.
@@ -141,7 +144,14 @@ pub fn blocks(networks: &[IpNet]) -> Vec<Change> {
 /// A frame that opens a connection to the protected port; as long as its header says, because netfilter looks at that.
 pub fn frame(from: Source) -> Vec<u8> {
     let cargo = Cargo::Tcp { port: PORT, opens: true };
-    let sketch =
-        Sketch { from: Some(from), tags: 0, extras: 0, cargo, first_fragment: false, padding: 20, keep: None };
+    let sketch = Sketch {
+        from: Some(from),
+        tags: 0,
+        extras: 0,
+        cargo,
+        first_fragment: false,
+        padding: 20,
+        keep: None,
+    };
     sketch.frame()
 }

@@ -38,7 +38,8 @@ struct Times {
 
 impl Times {
     fn row(&self, who: &str, table: &mut Table) {
-        let cell = |sample: &Sample| Cell::Spread { middle: sample.median(), best: sample.best(), decimals: 2 };
+        let cell =
+            |sample: &Sample| Cell::Spread { middle: sample.median(), best: sample.best(), decimals: 2 };
         table.row(vec![Cell::Text(who.to_owned()), cell(&self.fill), cell(&self.remove)]);
     }
 }
@@ -67,8 +68,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
 fn filter(listed: &[IpNet], gone: &[IpNet], room: usize, times: &mut Times) -> Result<()> {
     let world = World::new()?;
     let mut filter = Filter::load(&settings(&world, room)?)?;
-    let (blocks, unblocks) =
-        (blocks(listed), gone.iter().copied().map(Change::Unblock).collect::<Vec<_>>());
+    let (blocks, unblocks) = (blocks(listed), gone.iter().copied().map(Change::Unblock).collect::<Vec<_>>());
     for (changes, sample) in [(blocks, &mut times.fill), (unblocks, &mut times.remove)] {
         let start = Instant::now();
         let refused = filter.apply(&changes);
@@ -114,7 +114,11 @@ fn ip_set(listed: &[IpNet], gone: &[IpNet], times: &mut Times) -> Result<()> {
     for (file, sample) in [(fill, &mut times.fill), (remove, &mut times.remove)] {
         let seconds = world.gateway.enter(|| {
             let start = Instant::now();
-            let status = Command::new("ipset").arg("restore").stdin(File::open(file)?).stdout(Stdio::null()).status()?;
+            let status = Command::new("ipset")
+                .arg("restore")
+                .stdin(File::open(file)?)
+                .stdout(Stdio::null())
+                .status()?;
             ensure!(status.success(), "ipset restore failed");
             Ok(start.elapsed().as_secs_f64())
         })?;

@@ -13,3 +13,5 @@ pub mod rig;
 
 pub mod feed;
 pub mod packet;
+pub mod rival;
+pub mod wire;

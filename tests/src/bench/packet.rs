@@ -112,7 +112,8 @@ fn hot_trie(rig: &mut Rig, from: Source) -> Result<Cell> {
 pub fn measure(report: &mut Report) -> Result<()> {
     let heads = ["family", "entries", "hot", "hot near", "cold", "cold near", "LPM hot", "LPM cold"];
     let mut innocents = Table::new("innocent packets", INNOCENT_NOTE, &heads);
-    let mut drops = Table::new("packets of blocked sources", DROP_NOTE, &["packet", "becomes", "hot", "cold"]);
+    let mut drops =
+        Table::new("packets of blocked sources", DROP_NOTE, &["packet", "becomes", "hot", "cold"]);
     for family in [Family::V4, Family::V6] {
         for size in SIZES {
             let world = World::new()?;
@@ -125,7 +126,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
             for part in listed.chunks(1 << 19) {
                 trial.apply(&blocks(part))?;
             }
-            let (strangers, near) = (crowd.innocents(SEATS), crowd.neighbours(if size > 0 { SEATS } else { 0 }));
+            let (strangers, near) =
+                (crowd.innocents(SEATS), crowd.neighbours(if size > 0 { SEATS } else { 0 }));
             let nobody = || Cell::Missing("-");
             let mut cells = vec![
                 Cell::Text(family.name().to_owned()),

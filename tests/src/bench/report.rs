@@ -30,7 +30,8 @@ impl Report {
     pub fn write(self) -> Result<()> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let processor = read("/proc/cpuinfo");
-        let processor = processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+        let processor =
+            processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
         let report = json!({
             "bench": self.name,
             "kernel": read("/proc/sys/kernel/osrelease").trim(),
@@ -118,7 +119,8 @@ impl Table {
         let mut text = format!("{}\n{}\n", self.title, self.note);
         for (number, line) in lines.iter().enumerate() {
             for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-                let is_text = column == 0 || number > 0 && matches!(self.rows[number - 1][column], Cell::Text(_));
+                let is_text =
+                    column == 0 || number > 0 && matches!(self.rows[number - 1][column], Cell::Text(_));
                 text += &if is_text { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
             }
             text.truncate(text.trim_end().len());
