@@ -116,6 +116,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
         Table::new("packets of blocked sources", DROP_NOTE, &["packet", "becomes", "hot", "cold"]);
     for family in [Family::V4, Family::V6] {
         for size in SIZES {
+            println!("packets: {}, {} entries", family.name(), count(size));
             let world = World::new()?;
             let mut rig = Rig::load(SEATS, if size <= LONGEST_TRIE { size } else { 0 })?;
             let mut crowd = Crowd::new(family);

@@ -190,7 +190,6 @@ fn nftables(world: &World, listed: &[IpNet], family: &str, hook: &str) -> Result
     writeln!(rules, "add rule {family} lab guard ip saddr @blocked counter name dropped drop")?;
     fs::write(&path, rules)?;
     world.gateway.run("nft", &["-f", &path.to_string_lossy()])?;
-    // By a name of its own: to list the chain, nft would read the whole set.
     let arguments = ["list", "counter", family, "lab", "dropped"];
     Ok(Box::new(told(world, "nft", &arguments, |text| number_behind(text, "packets"))))
 }
