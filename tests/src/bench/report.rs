@@ -68,7 +68,8 @@ pub enum Cell {
 }
 
 impl Cell {
-    fn print(&self) -> String {
+    /// It, as a person reads it.
+    pub fn print(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Figure(figure, decimals) => format!("{figure:.decimals$}"),
@@ -121,7 +122,8 @@ impl Table {
             for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
                 let is_text =
                     column == 0 || number > 0 && matches!(self.rows[number - 1][column], Cell::Text(_));
-                text += &if is_text { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
+                let padded = if is_text { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
+                text.push_str(&padded);
             }
             text.truncate(text.trim_end().len());
             text.push('\n');

@@ -63,12 +63,13 @@ pub fn measure(report: &mut Report) -> Result<()> {
                 Cell::Text(count(senders)),
                 Cell::Text(rival.name().to_owned()),
             ];
-            println!("flood: {} entries, {} senders, {}", count(size), count(senders), rival.name());
             if rival.most() < size {
                 row.extend(["cannot hold", "", "", ""].map(Cell::Missing));
             } else {
                 row.extend(flood(rival, size, senders).with_context(|| rival.name())?);
             }
+            // Told at once, too: the whole takes minutes.
+            println!("flood: {}", row.iter().map(Cell::print).collect::<Vec<_>>().join(", "));
             table.row(row);
         }
     }
