@@ -1,68 +1,13 @@
 //! Builds the kernel program and puts its object where `kernel::filter` includes it.
 
+#[path = "../filter-ebpf/object.rs"]
+mod object;
+
 use std::env;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-
-use anyhow::{Context as _, Result, bail};
-use aya_build::{Package, Toolchain, build_ebpf};
-
-/// Debian's rustc with a `core` for the kernel target, linked into rustup by `cargo xtask setup`.
-const LINKED: &str = "gatepost-bpf";
-/// The LLVM of that compiler; bpf-linker must be of the same.
-const LLVM: &str = "/usr/lib/llvm-22/bin";
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match build() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // One sentence, whatever RUST_BACKTRACE says.
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn build() -> Result<()> {
-    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../filter-ebpf");
-    println!("cargo:rerun-if-changed={}", root.join("../filter-common/src").display());
-    let toolchain = choose_toolchain()?;
-    if !runs("bpf-linker", &["--version"]) {
-        bail!("bpf-linker is missing; run `cargo xtask setup`, which installs it");
-    }
-    // SAFETY: a build script has one thread here.
-    unsafe {
-        // aya-build turns every line of the inner cargo into a warning, and progress is none.
-        env::set_var("CARGO_TERM_QUIET", "true");
-        if toolchain == LINKED {
-            // The kernel side of aya uses `asm_experimental_arch`, which a stable compiler otherwise refuses.
-            env::set_var("RUSTC_BOOTSTRAP", "1");
-            env::set_var("PATH", path_with_llvm()?);
-        }
-    }
     // Diagnostics cost a ring buffer and a helper call per drop: debug builds only.
-    let features: &[&str] = if env::var("PROFILE")? == "debug" { &["diagnostics"] } else { &[] };
-    let root_dir = root.to_str().context("the path of the checkout is not UTF-8")?;
-    let package = Package { name: "filter-ebpf", root_dir, no_default_features: false, features };
-    build_ebpf([package], Toolchain::Custom(toolchain))
-        .context("the kernel program does not build; `cargo xtask setup` brings its tool chain up to date")
-}
-
-fn choose_toolchain() -> Result<&'static str> {
-    let runs_rustc = |name: &str| runs("rustup", &["run", name, "rustc", "--version"]);
-    match () {
-        () if runs_rustc(LINKED) => Ok(LINKED),
-        () if runs_rustc("nightly") => Ok("nightly"),
-        () => bail!("no compiler for the kernel program; run `cargo xtask setup`, which installs one"),
-    }
-}
-
-fn runs(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-}
-
-fn path_with_llvm() -> Result<std::ffi::OsString> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let llvm = std::iter::once(PathBuf::from(LLVM)).filter(|directory| directory.is_dir());
-    Ok(env::join_paths(llvm.chain(env::split_paths(&path)))?)
+    let is_debug = env::var("PROFILE").is_ok_and(|profile| profile == "debug");
+    object::build(if is_debug { &["diagnostics"] } else { &[] })
 }

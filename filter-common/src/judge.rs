@@ -7,7 +7,7 @@
 use crate::abi::mode;
 use crate::gate::Near;
 use crate::limits::{COURTESY, NESTED_PREFIXES};
-use crate::packet::{Flow, Payload, Source};
+use crate::packet::{Payload, Source};
 use crate::reason::Reason;
 
 /// A block as a table found it.
@@ -68,19 +68,24 @@ pub struct Judgement<E> {
     pub entry: Option<E>,
     /// When it was judged, if the clock was asked.
     pub now: u64,
+    /// The port that it goes to, if it is dropped and that is known; else 0.
+    pub port: u16,
 }
 
 impl<E> Judgement<E> {
     #[inline(always)]
     const fn pass(reason: Reason, now: u64) -> Self {
-        Self { reason, entry: None, now }
+        Self { reason, entry: None, now, port: 0 }
     }
 }
 
-/// Judges one packet.
+/// Judges one packet. What it carries is read only if its sender is blocked.
 #[inline(always)]
-pub fn judge<T: Tables>(flow: &Flow, tables: &T) -> Judgement<T::Entry> {
-    let source = flow.source;
+pub fn judge<T: Tables>(
+    source: Source,
+    payload: impl FnOnce() -> Option<Payload>,
+    tables: &T,
+) -> Judgement<T::Entry> {
     let near = tables.near_block(source);
     if near == Near::NOTHING {
         return Judgement::pass(Reason::Innocent, 0);
@@ -104,7 +109,8 @@ pub fn judge<T: Tables>(flow: &Flow, tables: &T) -> Judgement<T::Entry> {
         return Judgement::pass(Reason::NeverBlock, now);
     }
     let (mode, drop_all) = tables.settings();
-    match flow.payload {
+    let Some(payload) = payload() else { return Judgement::pass(Reason::Unparsed, now) };
+    match payload {
         Payload::NeighbourDiscovery => return Judgement::pass(Reason::NeighbourDiscovery, now),
         Payload::Other if !drop_all => return Judgement::pass(Reason::OtherPort, now),
         Payload::Tcp { port, .. } if !drop_all && !tables.is_protected(port) => {
@@ -117,15 +123,16 @@ pub fn judge<T: Tables>(flow: &Flow, tables: &T) -> Judgement<T::Entry> {
         Payload::LaterFragment if now < found.grace_until => return Judgement::pass(Reason::Grace, now),
         Payload::Other | Payload::Tcp { .. } | Payload::LaterFragment => {}
     }
+    let port = if let Payload::Tcp { port, .. } = payload { port } else { 0 };
     if mode != mode::ENFORCE {
-        return Judgement { reason: Reason::Observed, entry: Some(found.entry), now };
+        return Judgement { reason: Reason::Observed, entry: Some(found.entry), now, port };
     }
-    if matches!(flow.payload, Payload::Tcp { opens: true, .. })
+    if matches!(payload, Payload::Tcp { opens: true, .. })
         && tables.spend_courtesy(found.entry, now.saturating_add(COURTESY))
     {
         return Judgement::pass(Reason::Courtesy, now);
     }
-    Judgement { reason, entry: Some(found.entry), now }
+    Judgement { reason, entry: Some(found.entry), now, port }
 }
 
 /// The prefix lengths of a family end here.

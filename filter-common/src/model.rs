@@ -76,8 +76,8 @@ pub struct Lists {
 impl Lists {
     /// What the rules say about a packet; counts what they say is counted.
     pub fn expected(&self, sketch: &Sketch) -> Reason {
-        let (source, cargo) = match sketch.seen() {
-            Ok(seen) => seen,
+        let source = match sketch.sender() {
+            Ok(source) => source,
             Err(reason) => return reason,
         };
         let covering: Vec<_> = self.blocks.iter().filter(|entry| entry.covers(source)).collect();
@@ -91,6 +91,7 @@ impl Lists {
         if self.nevers.iter().filter(is_live).any(|entry| entry.covers(source)) {
             return Reason::NeverBlock;
         }
+        let Some(cargo) = sketch.seen() else { return Reason::Unparsed };
         let in_grace = self.now < deciding.grace_until.get();
         let opens = match cargo {
             Cargo::NeighbourDiscovery => return Reason::NeighbourDiscovery,

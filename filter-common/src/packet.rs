@@ -1,7 +1,8 @@
 //! A frame as far as a block list needs to know it: who sent it, and whether it goes to a protected port.
 //!
-//! Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with extension headers, the first bytes of TCP. What is
-//! shorter or stranger than that is [`Parsed::Unparsed`], and passes: the network stack behind us is the better judge
+//! Ethernet, up to two VLAN tags, IPv4 with options, IPv6 with extension headers, the first bytes of TCP. It is read in
+//! two steps, because the sender is all that matters about an innocent packet. What is too short or too strange
+//! passes: the network stack behind us is the better judge
 //! of odd packets. Nothing here reads a byte outside the frame; the cursor sees to that.
 
 use crate::limits::{EXTENSION_HEADERS, VLAN_TAGS};
@@ -45,20 +46,22 @@ pub enum Payload {
     Other,
 }
 
-/// A packet.
+/// An IP packet of which only the sender has been read. Nearly all packets need no more than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flow {
-    /// Who sent it.
-    pub source: Source,
-    /// What it carries.
-    pub payload: Payload,
+pub struct Packet {
+    /// Who sent it: an IPv6 address, or an IPv4 address in front of zeros. Not a [`Source`], whose unused bytes would be
+    /// undefined: what the compiler may put there on the way is nothing that the verifier lets it compute with.
+    address: u128,
+    is_v6: bool,
+    /// Where its IP header begins.
+    start: usize,
 }
 
 /// What a frame turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed {
     /// An IP packet.
-    Flow(Flow),
+    Packet(Packet),
     /// Something below IP, such as ARP.
     NotIp,
     /// Too short or too strange.
@@ -82,34 +85,64 @@ const MOBILITY: u8 = 135;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
-/// Reads a frame.
+/// Reads a frame as far as its sender.
 #[inline(always)]
 pub fn parse<C: Cursor + ?Sized>(frame: &C) -> Parsed {
     let Some(mut kind) = frame.read::<2>(12) else { return Parsed::Unparsed };
-    let mut offset = 14;
+    let mut start = 14;
     for _ in 0..VLAN_TAGS {
         if !matches!(u16::from_be_bytes(kind), ETHER_VLAN | ETHER_QINQ) {
             break;
         }
-        match frame.read::<2>(offset + 2) {
+        match frame.read::<2>(start + 2) {
             Some(inner) => kind = inner,
             None => return Parsed::Unparsed,
         }
-        offset += 4;
+        start += 4;
     }
-    let flow = match u16::from_be_bytes(kind) {
-        ETHER_IPV4 => ipv4(frame, offset),
-        ETHER_IPV6 => ipv6(frame, offset),
+    match u16::from_be_bytes(kind) {
+        // RFC 791 section 3.1.
+        ETHER_IPV4 => match frame.read::<4>(start + 12) {
+            Some(address) => {
+                let address = u128::from(u32::from_le_bytes(address));
+                Parsed::Packet(Packet { address, is_v6: false, start })
+            }
+            None => Parsed::Unparsed,
+        },
+        // RFC 8200 section 3.
+        ETHER_IPV6 => match frame.read::<16>(start + 8) {
+            Some(address) => {
+                Parsed::Packet(Packet { address: u128::from_le_bytes(address), is_v6: true, start })
+            }
+            None => Parsed::Unparsed,
+        },
         // A third tag is no network that a mail gateway is connected to.
-        ETHER_VLAN | ETHER_QINQ => None,
-        _ => return Parsed::NotIp,
-    };
-    flow.map_or(Parsed::Unparsed, Parsed::Flow)
+        ETHER_VLAN | ETHER_QINQ => Parsed::Unparsed,
+        _ => Parsed::NotIp,
+    }
+}
+
+impl Packet {
+    /// Who sent it.
+    #[inline(always)]
+    pub const fn source(&self) -> Source {
+        if self.is_v6 {
+            return Source::V6(self.address.to_le_bytes());
+        }
+        let [a, b, c, d, ..] = self.address.to_le_bytes();
+        Source::V4([a, b, c, d])
+    }
+
+    /// What it carries; nothing if that is too short or too strange.
+    #[inline(always)]
+    pub fn payload<C: Cursor + ?Sized>(&self, frame: &C) -> Option<Payload> {
+        if self.is_v6 { ipv6(frame, self.start) } else { ipv4(frame, self.start) }
+    }
 }
 
 /// RFC 791 section 3.1.
 #[inline(always)]
-fn ipv4<C: Cursor + ?Sized>(frame: &C, offset: usize) -> Option<Flow> {
+fn ipv4<C: Cursor + ?Sized>(frame: &C, offset: usize) -> Option<Payload> {
     let [version_and_length] = frame.read::<1>(offset)?;
     let header = usize::from(version_and_length & 0x0f) * 4;
     if version_and_length >> 4 != 4 || header < 20 {
@@ -117,37 +150,32 @@ fn ipv4<C: Cursor + ?Sized>(frame: &C, offset: usize) -> Option<Flow> {
     }
     let fragment = u16::from_be_bytes(frame.read(offset + 6)?) & 0x1fff;
     let [protocol] = frame.read::<1>(offset + 9)?;
-    let source = Source::V4(frame.read(offset + 12)?);
-    let payload = match protocol {
-        _ if fragment != 0 => Payload::LaterFragment,
-        TCP => tcp(frame, offset + header)?,
-        _ => Payload::Other,
-    };
-    Some(Flow { source, payload })
+    match protocol {
+        _ if fragment != 0 => Some(Payload::LaterFragment),
+        TCP => tcp(frame, offset + header),
+        _ => Some(Payload::Other),
+    }
 }
 
 /// RFC 8200 sections 3 and 4.
 #[inline(always)]
-fn ipv6<C: Cursor + ?Sized>(frame: &C, start: usize) -> Option<Flow> {
+fn ipv6<C: Cursor + ?Sized>(frame: &C, start: usize) -> Option<Payload> {
     let [version] = frame.read::<1>(start)?;
     if version >> 4 != 6 {
         return None;
     }
     let [mut next] = frame.read::<1>(start + 6)?;
-    let source = Source::V6(frame.read(start + 8)?);
     let mut offset = start + 40;
     for _ in 0..EXTENSION_HEADERS {
         match next {
-            TCP => return Some(Flow { source, payload: tcp(frame, offset)? }),
-            ICMP_V6 => return Some(Flow { source, payload: icmp_v6(frame, offset)? }),
+            TCP => return tcp(frame, offset),
+            ICMP_V6 => return icmp_v6(frame, offset),
             HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY => {}
-            _ => return Some(Flow { source, payload: Payload::Other }),
+            _ => return Some(Payload::Other),
         }
         let [following, length, high, low] = frame.read::<4>(offset)?;
         offset += match next {
-            FRAGMENT if u16::from_be_bytes([high, low]) & 0xfff8 != 0 => {
-                return Some(Flow { source, payload: Payload::LaterFragment });
-            }
+            FRAGMENT if u16::from_be_bytes([high, low]) & 0xfff8 != 0 => return Some(Payload::LaterFragment),
             FRAGMENT => 8,
             // RFC 4302 section 2.2 counts in words of four, less two.
             AUTHENTICATION => (usize::from(length) + 2) * 4,
@@ -156,7 +184,7 @@ fn ipv6<C: Cursor + ?Sized>(frame: &C, start: usize) -> Option<Flow> {
         next = following;
     }
     // More headers than anybody honest sends: nothing is known of the payload.
-    Some(Flow { source, payload: Payload::LaterFragment })
+    Some(Payload::LaterFragment)
 }
 
 /// RFC 9293 section 3.1. A first fragment may end behind the ports; it then opens no connection that we could see.

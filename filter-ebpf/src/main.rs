@@ -4,6 +4,7 @@
 //! the maps; what is here is the way to the frame's bytes ([`cursor`]), the way into the maps ([`tables`]), the time
 //! ([`clock`]), counting, and telling user space of drops ([`report`]).
 #![no_std]
+#![feature(asm_experimental_arch)]
 #![no_main]
 #![expect(
     unreachable_pub,
@@ -34,12 +35,12 @@ pub fn gatepost(context: XdpContext) -> u32 {
     let reason = match parse(&frame) {
         Parsed::NotIp => Reason::NotIp,
         Parsed::Unparsed => Reason::Unparsed,
-        Parsed::Flow(flow) => {
-            let judgement = judge(&flow, &Maps);
+        Parsed::Packet(packet) => {
+            let judgement = judge(packet.source(), || packet.payload(&frame), &Maps);
             if let Some(entry) = judgement.entry
                 && let Some(dropped) = tables::count_drop(entry, length, judgement.now)
             {
-                report::submit(&flow, &dropped, judgement.now);
+                report::submit(packet.source(), &dropped, &judgement);
             }
             judgement.reason
         }

@@ -13,6 +13,9 @@ pub mod agent;
 pub mod client;
 pub mod postfix;
 
+#[cfg(feature = "bench")]
+pub mod bench;
+
 use std::fs;
 
 use anyhow::Result;

@@ -4,6 +4,7 @@
 //! skipped. It knows none of the other crates and only runs cargo on them.
 #![expect(clippy::print_stdout, reason = "it tells a person at a terminal what it does")]
 
+mod bench;
 mod build;
 mod ci;
 mod kernels;
@@ -49,6 +50,14 @@ enum Verb {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Measure, as root: `kernel` is the price of a packet, `load` the filling of the lists
+    Bench {
+        /// The bench: kernel or load
+        name: String,
+        /// Arguments of the bench, such as one part of it: packet or wire of kernel
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Build a small world of clients, gateway and mail server, and keep it until Ctrl-C
     Lab,
     /// Everything that must be green before a commit lands
@@ -62,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Run { arguments } => run::run(&arguments),
         Verb::Test { kernels: true, .. } => kernels::kernels(),
         Verb::Test { arguments, .. } => test::test(&arguments),
+        Verb::Bench { name, arguments } => bench::bench(&name, &arguments),
         Verb::Lab => lab::lab(),
         Verb::Ci => ci::ci(),
     };

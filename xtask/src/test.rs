@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,7 +16,8 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     build(false)?;
     let mut units = cargo(&["test", "--workspace", "--exclude", "filter-ebpf", "--exclude", "filter-tests"]);
     run(units.arg("--").args(arguments))?;
-    let programs = end_to_end_programs()?;
+    // Not the benches: cargo builds those for `cargo bench` only.
+    let programs = programs(&["test"]).context("the end-to-end tests do not build")?;
     ensure!(!programs.is_empty(), "there are no end-to-end tests; that cannot be right");
     for program in programs {
         // One at a time: each world has a Postfix of its own, and the tests are about behaviour under no load.
@@ -26,12 +27,12 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Builds the end-to-end tests as whoever calls, so that root leaves nothing in the target folder.
-fn end_to_end_programs() -> Result<Vec<PathBuf>> {
-    let mut command: Command =
-        cargo(&["test", "--package", "filter-tests", "--no-run", "--message-format=json"]);
+/// Builds programs of the lab as whoever calls, so that root leaves nothing in the target folder.
+pub(crate) fn programs(verb_and_choice: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo(verb_and_choice);
+    command.args(["--package", "filter-tests", "--no-run", "--message-format=json"]);
     let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
-    ensure!(output.status.success(), "the end-to-end tests do not build");
+    ensure!(output.status.success(), "cargo failed");
     let text = String::from_utf8_lossy(&output.stdout);
     let mut programs: Vec<_> = text.lines().filter_map(executable).map(PathBuf::from).collect();
     programs.retain(|path| fs::metadata(path).is_ok());

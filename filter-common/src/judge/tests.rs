@@ -88,11 +88,12 @@ proptest! {
         let rules = Lists { blocks, nevers, now: NOW, observe, drop_all, port: 25 };
         let tables = rules.clone();
         let expected = rules.expected(&sketch);
-        let reason = match parse(&sketch.frame()[..]) {
+        let frame = sketch.frame();
+        let reason = match parse(&frame[..]) {
             Parsed::NotIp => Reason::NotIp,
             Parsed::Unparsed => Reason::Unparsed,
-            Parsed::Flow(flow) => {
-                let judgement = judge(&flow, &&tables);
+            Parsed::Packet(packet) => {
+                let judgement = judge(packet.source(), || packet.payload(&frame[..]), &&tables);
                 if let Some(entry) = judgement.entry {
                     entry.packets.set(entry.packets.get() + 1);
                 }

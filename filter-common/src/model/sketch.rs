@@ -53,22 +53,32 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// Who sent it and what the rules see in it, if they look any further.
-    pub(super) fn seen(&self) -> Result<(Source, Cargo), Reason> {
-        let Built { frame, needed, flags } = self.build();
-        if frame.len() < needed || self.tags > VLAN_TAGS {
+    /// Who sent it, if that can be read.
+    pub(super) fn sender(&self) -> Result<Source, Reason> {
+        let header = 14 + 4 * self.tags;
+        let needed = match self.from {
+            None => header,
+            Some(Source::V4(_)) => header + 16,
+            Some(Source::V6(_)) => header + 24,
+        };
+        if self.tags > VLAN_TAGS || self.build().frame.len() < needed {
             return Err(Reason::Unparsed);
         }
-        let from = self.from.ok_or(Reason::NotIp)?;
-        let cargo = match (self.cargo, from) {
-            _ if matches!(from, Source::V6(_)) && self.extension_headers() >= EXTENSION_HEADERS => {
-                Cargo::LaterFragment
-            }
-            (Cargo::NeighbourDiscovery, Source::V4(_)) => Cargo::Other,
+        self.from.ok_or(Reason::NotIp)
+    }
+
+    /// What the rules see in it, if that can be read.
+    pub(super) fn seen(&self) -> Option<Cargo> {
+        let Built { frame, needed, flags } = self.build();
+        if frame.len() < needed {
+            return None;
+        }
+        Some(match (self.cargo, self.from) {
+            (_, Some(Source::V6(_))) if self.extension_headers() >= EXTENSION_HEADERS => Cargo::LaterFragment,
+            (Cargo::NeighbourDiscovery, Some(Source::V4(_))) => Cargo::Other,
             (Cargo::Tcp { port, opens }, _) => Cargo::Tcp { port, opens: opens && frame.len() > flags },
             (cargo, _) => cargo,
-        };
-        Ok((from, cargo))
+        })
     }
 
     /// The frame.

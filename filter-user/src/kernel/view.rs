@@ -8,7 +8,7 @@ use aya::maps::{Array, MapData, MapError};
 use aya::programs::loaded_programs;
 use filter_common::abi::{BlockEntry, NeverEntry, mode};
 use filter_common::judge::judge;
-use filter_common::packet::{Flow, Payload};
+use filter_common::packet::Payload;
 use filter_common::reason::{Reason, Verdict};
 use filter_core::decision::Origin;
 use filter_core::time::{Instant, Now, Timestamp};
@@ -169,7 +169,7 @@ impl View {
     pub fn get(&self, address: IpAddr) -> Result<VerdictView, KernelError> {
         let address = address.to_canonical();
         let payload = Payload::Tcp { port: self.any_protected_port(), opens: true };
-        let judgement = judge(&Flow { source: source(address), payload }, &self.maps);
+        let judgement = judge(source(address), || Some(payload), &self.maps);
         let now = clock::now();
         let blocks =
             self.maps.blocks.covering(address).into_iter().map(|entry| blocked(entry, now)).collect();

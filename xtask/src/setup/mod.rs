@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     Test,
     /// Run the filter on other kernels; not part of `everything`, because an emulator is much for who never does.
     Kernels,
+    /// Measure the filter beside others; not part of `everything`, because a gateway needs none of them.
+    Bench,
 }
 
 /// `cargo xtask setup`: all of it, looked at anew, because whoever calls it has a reason.
@@ -55,6 +57,12 @@ pub(crate) fn ready(purpose: Purpose) -> Result<()> {
     match purpose {
         Purpose::Build | Purpose::Run => {}
         Purpose::Test => packages::install(&packages::LAB, "the end-to-end tests")?,
+        Purpose::Bench => {
+            packages::install(&packages::BENCH, "what the benches measure beside the filter")?;
+            witnesses.extend(
+                ["nft", "ipset", "iptables", "xdp-filter", "ethtool"].into_iter().filter_map(shell::which),
+            );
+        }
         Purpose::Kernels => {
             packages::install(&packages::KERNELS, "running the filter on other kernels")?;
             witnesses.extend(["qemu-system-x86_64", "busybox"].into_iter().filter_map(shell::which));

@@ -25,6 +25,7 @@ impl Stamp {
             Purpose::Build | Purpose::Run => "build.stamp",
             Purpose::Test => "test.stamp",
             Purpose::Kernels => "kernels.stamp",
+            Purpose::Bench => "bench.stamp",
         };
         Self { path: super::logs().join(name) }
     }
