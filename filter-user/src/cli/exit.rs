@@ -25,6 +25,16 @@ impl Failure {
         Self { code: USAGE, sentence }
     }
 
+    /// It was not done, or not all of it.
+    pub(super) const fn failed(sentence: String) -> Self {
+        Self { code: FAILED, sentence }
+    }
+
+    /// The same failure with more to say.
+    pub(super) fn and(self, more: &str) -> Self {
+        Self { sentence: format!("{}; {more}", self.sentence), ..self }
+    }
+
     /// Says the sentence; gives the code.
     #[expect(clippy::print_stderr, reason = "this is what the administrator reads")]
     pub(super) fn tell(&self) -> ExitCode {

@@ -3,7 +3,10 @@
 mod check;
 mod events;
 mod exit;
+mod export;
 mod filter;
+mod import;
+mod listing;
 mod lists;
 mod maps;
 mod reload;
@@ -123,6 +126,14 @@ enum ListVerb {
     List(Output),
     /// Add an entry, or change the one for exactly this network
     Add(Wish),
+    /// Put the entries of a file on the list; nothing is removed
+    Import(import::Import),
+    /// Write the list, without built-in entries, in a form that `import` reads
+    Export {
+        /// How it is written
+        #[arg(long, value_enum, default_value_t = listing::Format::Json)]
+        format: listing::Format,
+    },
     /// Remove the entry for exactly this network
     Remove {
         /// An address, a CIDR or a wildcard

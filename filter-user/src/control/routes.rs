@@ -19,7 +19,7 @@ use filter_core::notation::parse_network;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Author, Problem, events};
+use super::{Author, Problem, events, import};
 use crate::agent::{ReloadError, Reloader};
 use crate::edge::Edge;
 use crate::ips::{Inbox, Request};
@@ -50,6 +50,7 @@ pub(super) fn router(agent: Agent) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
+        .merge(import::router())
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/why", get(events::why))
         .route("/api/v1/reload", post(reload))
@@ -211,13 +212,19 @@ impl Wish {
         let Json(request) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
         let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
         let network = parse_network(&request.network).map_err(|error| wrong(error.to_string()))?;
-        if request.minutes.is_some_and(|minutes| !(1..=LONGEST_BLOCK_MINUTES).contains(&minutes)) {
-            return Err(wrong(format!("minutes go from 1 to {LONGEST_BLOCK_MINUTES}")));
-        }
-        if request.comment.len() > COMMENT_LIMIT || request.comment.chars().any(char::is_control) {
-            return Err(wrong(format!("a comment is one line of at most {COMMENT_LIMIT} bytes")));
-        }
+        check(request.minutes, &request.comment).map_err(wrong)?;
         let span = request.minutes.map(|minutes| Duration::from_secs(minutes * 60));
         Ok(Self { network, span, comment: request.comment, force: request.force })
     }
+}
+
+/// Whether an entry can last that long, and have that comment.
+pub(super) fn check(minutes: Option<u64>, comment: &str) -> Result<(), String> {
+    if minutes.is_some_and(|minutes| !(1..=LONGEST_BLOCK_MINUTES).contains(&minutes)) {
+        return Err(format!("minutes go from 1 to {LONGEST_BLOCK_MINUTES}"));
+    }
+    if comment.len() > COMMENT_LIMIT || comment.chars().any(char::is_control) {
+        return Err(format!("a comment is one line of at most {COMMENT_LIMIT} bytes"));
+    }
+    Ok(())
 }
