@@ -6,6 +6,7 @@ use crate::agent::AgentError;
 use crate::config::ConfigError;
 use crate::control::ClientError;
 use crate::kernel::KernelError;
+use crate::store::BackupError;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -57,6 +58,12 @@ impl From<AgentError> for Failure {
 
 impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Self {
+        Self { code: if error.is_permission() { PERMISSION } else { FAILED }, sentence: error.to_string() }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
         Self { code: if error.is_permission() { PERMISSION } else { FAILED }, sentence: error.to_string() }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: every verb one function, every failure one sentence and a documented exit code.
 
+mod backup;
 mod check;
 mod events;
 mod exit;
@@ -79,6 +80,16 @@ enum Verb {
     /// Show and change the never-block list of the running agent
     #[command(subcommand)]
     Never(ListVerb),
+    /// Copy the database (lists and event log) to a file, whether the agent runs or not
+    Backup {
+        /// The file; the copy is a database of its own
+        file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Read the kernel's maps; works without the agent
     #[command(subcommand)]
     Maps(MapsVerb),
@@ -210,6 +221,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),
+        Verb::Backup { file, force, output } => backup::show(&config, &file, force, output),
         Verb::Maps(verb) => alone(maps::show(&config, verb)),
         Verb::Load { interface } => alone(filter::load(config, interface)),
         Verb::Unload => filter::unload(&config),

@@ -4,6 +4,7 @@
 //! waits for the disk but an administrator, who is told "done" only when it is ([`Store::flushed`]). When the disk
 //! fails, blocking goes on, what could not be written waits for it, and what does not fit is counted as lost.
 
+mod backup;
 mod history;
 mod schema;
 mod writer;
@@ -22,6 +23,7 @@ use filter_core::time::Timestamp;
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
+pub use backup::{BackupError, Copied, backup};
 pub use history::{EVENTS_LIMIT, EventFilter, History, PAGE_LIMIT};
 pub use writer::Entry;
 use writer::{Job, Trouble};
