@@ -40,6 +40,7 @@ pub(super) fn status(
         store_pending: 0,
         store_failures: 0,
         events_lost: 0,
+        ids_lost: 0,
         sessions: SessionsView {
             total: none,
             incoming: none,

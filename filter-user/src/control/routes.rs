@@ -22,6 +22,7 @@ use serde::Deserialize;
 use super::{Author, Problem, events, import};
 use crate::agent::{ReloadError, Reloader};
 use crate::edge::Edge;
+use crate::ids::IdsLog;
 use crate::ips::{Inbox, Request};
 use crate::kernel::{Mode, View};
 use crate::store::Store;
@@ -40,6 +41,8 @@ pub struct Agent {
     pub edge: Arc<Edge>,
     /// The way to another configuration.
     pub reloader: Arc<Reloader>,
+    /// The file for other tools, if there is one.
+    pub ids: Option<IdsLog>,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
 }
@@ -73,6 +76,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         store_pending: agent.store.pending(),
         store_failures: agent.store.lost(),
         events_lost: agent.store.events_lost(),
+        ids_lost: agent.ids.as_ref().map_or(0, IdsLog::lost),
         sessions: counts.sessions,
         blocks: counts.blocks,
         never: counts.never,

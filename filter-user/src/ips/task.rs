@@ -19,6 +19,7 @@ use super::enforcer::Enforcer;
 use super::sessions::Sessions;
 use super::{Admission, Counts, Inbox, List, Look, Message, Reload, Request, journal};
 use crate::clock;
+use crate::ids::IdsLog;
 use crate::store::{Entry, Store};
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
@@ -62,6 +63,7 @@ pub struct Ips {
     engine: Engine,
     enforcer: Enforcer,
     store: Store,
+    ids: Option<IdsLog>,
     sessions: Sessions,
     replies: Replies,
     messages: mpsc::UnboundedReceiver<Message>,
@@ -84,6 +86,7 @@ impl Ips {
             engine,
             enforcer: Enforcer::new(None),
             store,
+            ids: None,
             sessions,
             replies,
             messages,
@@ -94,6 +97,13 @@ impl Ips {
             closing: false,
         };
         (ips, inbox)
+    }
+
+    /// With a file for other tools.
+    #[must_use]
+    pub fn reported_to(mut self, ids: Option<IdsLog>) -> Self {
+        self.ids = ids;
+        self
     }
 
     /// With a way into the kernel; the engine's waiting effects are carried out at once.
@@ -223,6 +233,9 @@ impl Ips {
                 Effect::Store(record) => entries.push(Entry::Change(record)),
                 Effect::Log(event) => {
                     tell(&event);
+                    if let Some(ids) = &self.ids {
+                        ids.write(&event);
+                    }
                     entries.push(Entry::Event(event));
                 }
             }
