@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use exit::Failure;
 
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::control::Client;
 use crate::telemetry;
 
@@ -198,7 +198,6 @@ enum MapsVerb {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start();
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
@@ -211,6 +210,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         _ => cli.config.as_ref(),
     };
     let config = Config::load(file.map(PathBuf::as_path))?;
+    // What other verbs have to say is for whoever typed them.
+    telemetry::start(if matches!(cli.verb, Verb::Run { .. }) { config.log.format } else { LogFormat::Text });
     let client = Client::new(cli.socket.as_deref().unwrap_or(&config.control_socket));
     match cli.verb {
         Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
