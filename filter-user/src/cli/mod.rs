@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod config;
 mod events;
 mod exit;
 mod export;
@@ -61,6 +62,9 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Show the state of the running agent
     Status(Output),
     /// Let the running agent read its configuration again
@@ -129,6 +133,12 @@ struct Events {
     follow: bool,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Show every setting with its value and where that comes from: file and line, or the default
+    Show(Output),
 }
 
 #[derive(Debug, Subcommand)]
@@ -216,6 +226,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
         Verb::CheckConfig { output, .. } => check::show(&config, output),
+        Verb::Config(ConfigVerb::Show(output)) => config::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),

@@ -3,6 +3,7 @@
 //! [`raw`] is the file as it is written, [`Config`] is what the rest of the program sees. Every mistake is answered
 //! with the file, the line and the remedy; nothing is guessed.
 
+mod effective;
 mod error;
 mod log;
 mod raw;
@@ -18,6 +19,7 @@ use filter_core::smtp::voice::Templates;
 
 use crate::kernel::Capacity;
 
+pub use effective::Setting;
 pub use error::ConfigError;
 pub use log::{LogConfig, LogFormat};
 
