@@ -59,6 +59,11 @@ impl<'world> Agent<'world> {
         self.process.end(Signal::SIGKILL).map(drop)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
     /// Asks it to stop.
     pub fn stop(mut self) -> Result<()> {
         let status = self.process.end(Signal::SIGTERM)?;

@@ -210,6 +210,9 @@ pub struct StatusView {
     /// Events that did not reach the event log since the agent started.
     #[serde(default)]
     pub events_lost: u64,
+    /// Lines that did not reach the IDS log since the agent started.
+    #[serde(default)]
+    pub ids_lost: u64,
     /// Sessions now and since the start.
     pub sessions: SessionsView,
     /// Entries of the block list.

@@ -7,7 +7,7 @@
 //! In reading order: [`time`], [`client`] and [`notation`] are the vocabulary. [`smtp`] is the session machine,
 //! [`offence`] and [`detect`] what it sees. [`limits`] keeps the session books. [`score`] and [`policy`] weigh,
 //! [`decision`] is what can be decided, [`netmap`] the shape of a list of decisions, and [`engine`] decides.
-//! [`admin`] is what an administrator asks and hears.
+//! [`admin`] is what an administrator asks and hears, [`import`] whole lists of it, [`ids`] what other tools hear.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -38,3 +38,5 @@ pub mod engine;
 pub mod gate;
 
 pub mod admin;
+pub mod ids;
+pub mod import;

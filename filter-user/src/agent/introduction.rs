@@ -6,7 +6,7 @@ use filter_core::admin::{Gauge, InterfaceView, SessionsView, StatusView};
 use filter_core::time::Now;
 use tokio::net::TcpListener;
 
-use crate::config::{ClientAddress, Config};
+use crate::config::{ClientAddress, Config, LogFormat};
 use crate::kernel::Attachment;
 
 /// What `status` says that does not change while the agent runs.
@@ -40,6 +40,7 @@ pub(super) fn status(
         store_pending: 0,
         store_failures: 0,
         events_lost: 0,
+        ids_lost: 0,
         sessions: SessionsView {
             total: none,
             incoming: none,
@@ -59,31 +60,44 @@ pub(super) fn status(
 }
 
 /// Three lines: what it does, what the kernel does, how to look at it.
-#[expect(clippy::print_stdout, reason = "a person at a terminal has just started it")]
 pub(super) fn greet(config: &Config, listeners: &[TcpListener], attachments: &[Attachment]) {
+    let say = |line: String| say(config.log.format, &line);
     let listen: Vec<_> = addresses(listeners).iter().map(ToString::to_string).collect();
     let how = match config.smtp.client_address {
         ClientAddress::ProxyV2 => "PROXY protocol v2",
         ClientAddress::None => "without the client's address",
     };
-    println!("gatepost listens on {} and relays to {} ({how})", listen.join(", "), config.smtp.mail_server);
+    say(format!(
+        "gatepost listens on {} and relays to {} ({how})",
+        listen.join(", "),
+        config.smtp.mail_server
+    ));
     let places: Vec<_> =
         attachments.iter().map(|place| format!("{} ({})", place.interface, place.mode.name())).collect();
     let state = config.state_directory.display();
     if places.is_empty() {
-        println!("no kernel filter: blocks are enforced at accept only; state is kept in {state}");
+        say(format!("no kernel filter: blocks are enforced at accept only; state is kept in {state}"));
     } else {
         let verb = if config.policy.observe { "observes" } else { "drops blocked clients" };
-        println!("the kernel filter {verb} on {}; state is kept in {state}", places.join(", "));
+        say(format!("the kernel filter {verb} on {}; state is kept in {state}", places.join(", ")));
     }
-    println!(
+    say(format!(
         "look at it with: {} status (or block list, maps list, --help); Ctrl-C stops it",
         how_to_ask(config)
-    );
+    ));
     if config.smtp.client_address == ClientAddress::None {
         tracing::warn!(
             "the mail server sees every client as this gateway: make sure that it does not relay for it"
         );
+    }
+}
+
+/// A line for a person at a terminal, or an event for a machine that reads all of them.
+#[expect(clippy::print_stdout, reason = "a person at a terminal has just started it")]
+fn say(format: LogFormat, line: &str) {
+    match format {
+        LogFormat::Text => println!("{line}"),
+        LogFormat::Json => tracing::info!("{line}"),
     }
 }
 

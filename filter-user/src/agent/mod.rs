@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control;
 use crate::edge::{Backend, Edge};
+use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
 use crate::store::{Store, Stored};
@@ -87,7 +88,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         let inbox = inbox.clone();
         filter.follow_reports(move |drop| inbox.dropped(drop))?;
     }
-    let ips = ips.enforced_by(Enforcer::new(filter));
+    let ids = start_ids(config)?;
+    let ips = ips.reported_to(ids.clone()).enforced_by(Enforcer::new(filter));
     let backend = Backend::new(config.smtp.mail_server, config.smtp.client_address);
     let edge = Arc::new(Edge::new(inbox.clone(), backend, voice, config.smtp.patience));
 
@@ -98,6 +100,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         store: store.clone(),
         edge: Arc::clone(&edge),
         reloader: Arc::clone(&reloader),
+        ids: ids.clone(),
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
@@ -121,7 +124,19 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     if let Err(error) = store.flushed().await {
         tracing::error!(%error, "stopping");
     }
+    if let Some(ids) = ids {
+        // What it waits for may be a pipe that nobody reads.
+        let _ = tokio::time::timeout(FAREWELL, ids.flushed()).await;
+    }
     ended
+}
+
+/// The file for other tools, if there is to be one.
+fn start_ids(config: &Config) -> Result<Option<IdsLog>, AgentError> {
+    let Some(file) = &config.log.ids_file else { return Ok(None) };
+    let ids = IdsLog::start(file, config.log.ids_format.clone())?;
+    tokio::spawn(ids.clone().reopen_on_hangup());
+    Ok(Some(ids))
 }
 
 /// Lets open sessions say their last words, for as long as that may take.

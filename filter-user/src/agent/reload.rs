@@ -68,6 +68,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         differ("control_socket", &before.control_socket, &after.control_socket),
         differ("[kernel]", &before.kernel, &after.kernel),
         differ("[smtp]", &before.smtp, &after.smtp),
+        differ("[log]", &before.log, &after.log),
     ];
     found.into_iter().flatten().collect()
 }
@@ -80,9 +81,10 @@ mod tests {
     fn what_waits_for_a_restart_is_named() {
         let config = |text: &str| Config::parse(text, None).unwrap();
         let before = config("");
-        let after =
-            config("mode = \"observe\"\n[smtp]\nmail_server = \"192.0.2.1:25\"\n[ips]\nrepeat_factor = 2\n");
-        assert_eq!(waiting(&before, &after), ["mode", "[smtp]"]);
+        let after = config(
+            "mode = \"observe\"\n[smtp]\nmail_server = \"192.0.2.1:25\"\n[ips]\nrepeat_factor = 2\n[log]\nids_file = \"x\"\n",
+        );
+        assert_eq!(waiting(&before, &after), ["mode", "[smtp]", "[log]"]);
         assert!(waiting(&before, &before).is_empty());
     }
 }

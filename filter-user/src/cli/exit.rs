@@ -6,6 +6,7 @@ use crate::agent::AgentError;
 use crate::config::ConfigError;
 use crate::control::ClientError;
 use crate::kernel::KernelError;
+use crate::store::BackupError;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -23,6 +24,16 @@ impl Failure {
     /// What was typed makes no sense.
     pub(super) const fn usage(sentence: String) -> Self {
         Self { code: USAGE, sentence }
+    }
+
+    /// It was not done, or not all of it.
+    pub(super) const fn failed(sentence: String) -> Self {
+        Self { code: FAILED, sentence }
+    }
+
+    /// The same failure with more to say.
+    pub(super) fn and(self, more: &str) -> Self {
+        Self { sentence: format!("{}; {more}", self.sentence), ..self }
     }
 
     /// Says the sentence; gives the code.
@@ -47,6 +58,12 @@ impl From<AgentError> for Failure {
 
 impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Self {
+        Self { code: if error.is_permission() { PERMISSION } else { FAILED }, sentence: error.to_string() }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
         Self { code: if error.is_permission() { PERMISSION } else { FAILED }, sentence: error.to_string() }
     }
 }

@@ -5,9 +5,10 @@ use filter_core::decision::Never;
 use filter_core::notation::parse_network;
 
 use super::table::{self, Table, duration, network, time};
-use super::{Failure, ListVerb, Wish};
+use super::{Failure, ListVerb, Wish, export, import};
 use crate::clock;
 use crate::control::Client;
+use crate::ips::List;
 
 const BLOCKS: &str = "/api/v1/blocks";
 const NEVER: &str = "/api/v1/never";
@@ -26,6 +27,8 @@ pub(super) async fn blocks(client: &Client, verb: ListVerb) -> Result<(), Failur
         ListVerb::Remove { network, output } => {
             remove(client, BLOCKS, "blocked", &network, output.json).await
         }
+        ListVerb::Import(wanted) => import::import(client, List::Blocks, wanted).await,
+        ListVerb::Export { format } => export::export(client, List::Blocks, format).await,
     }
 }
 
@@ -48,6 +51,8 @@ pub(super) async fn nevers(client: &Client, verb: ListVerb) -> Result<(), Failur
         ListVerb::Remove { network, output } => {
             remove(client, NEVER, "never-blocked", &network, output.json).await
         }
+        ListVerb::Import(wanted) => import::import(client, List::Never, wanted).await,
+        ListVerb::Export { format } => export::export(client, List::Never, format).await,
     }
 }
 

@@ -1,9 +1,14 @@
 //! The command line: every verb one function, every failure one sentence and a documented exit code.
 
+mod backup;
 mod check;
+mod config;
 mod events;
 mod exit;
+mod export;
 mod filter;
+mod import;
+mod listing;
 mod lists;
 mod maps;
 mod reload;
@@ -19,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use exit::Failure;
 
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::control::Client;
 use crate::telemetry;
 
@@ -57,6 +62,9 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Show the state of the running agent
     Status(Output),
     /// Let the running agent read its configuration again
@@ -76,6 +84,16 @@ enum Verb {
     /// Show and change the never-block list of the running agent
     #[command(subcommand)]
     Never(ListVerb),
+    /// Copy the database (lists and event log) to a file, whether the agent runs or not
+    Backup {
+        /// The file; the copy is a database of its own
+        file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Read the kernel's maps; works without the agent
     #[command(subcommand)]
     Maps(MapsVerb),
@@ -118,11 +136,25 @@ struct Events {
 }
 
 #[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Show every setting with its value and where that comes from: file and line, or the default
+    Show(Output),
+}
+
+#[derive(Debug, Subcommand)]
 enum ListVerb {
     /// Show all entries
     List(Output),
     /// Add an entry, or change the one for exactly this network
     Add(Wish),
+    /// Put the entries of a file on the list; nothing is removed
+    Import(import::Import),
+    /// Write the list, without built-in entries, in a form that `import` reads
+    Export {
+        /// How it is written
+        #[arg(long, value_enum, default_value_t = listing::Format::Json)]
+        format: listing::Format,
+    },
     /// Remove the entry for exactly this network
     Remove {
         /// An address, a CIDR or a wildcard
@@ -176,7 +208,6 @@ enum MapsVerb {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start();
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
@@ -189,16 +220,20 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         _ => cli.config.as_ref(),
     };
     let config = Config::load(file.map(PathBuf::as_path))?;
+    // What other verbs have to say is for whoever typed them.
+    telemetry::start(if matches!(cli.verb, Verb::Run { .. }) { config.log.format } else { LogFormat::Text });
     let client = Client::new(cli.socket.as_deref().unwrap_or(&config.control_socket));
     match cli.verb {
         Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
         Verb::CheckConfig { output, .. } => check::show(&config, output),
+        Verb::Config(ConfigVerb::Show(output)) => config::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),
+        Verb::Backup { file, force, output } => backup::show(&config, &file, force, output),
         Verb::Maps(verb) => alone(maps::show(&config, verb)),
         Verb::Load { interface } => alone(filter::load(config, interface)),
         Verb::Unload => filter::unload(&config),

@@ -68,6 +68,7 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         (status.store_pending, "changes that wait for the disk"),
         (status.store_failures, "changes that did not reach the disk"),
         (status.events_lost, "events that did not reach the event log"),
+        (status.ids_lost, "lines that did not reach the IDS log"),
         (status.offences_lost, "offences that could not be judged in time"),
     ] {
         if count > 0 {

@@ -60,7 +60,8 @@ impl<'a> Place<'a> {
         ConfigError::Value { place: self.of(span), setting, message }
     }
 
-    fn of(&self, span: Option<Range<usize>>) -> String {
+    /// File and line of a place.
+    pub(super) fn of(&self, span: Option<Range<usize>>) -> String {
         let before = span.and_then(|span| self.text.get(..span.start)).unwrap_or_default();
         format!("{}:{}", self.file, before.matches('\n').count() + 1)
     }

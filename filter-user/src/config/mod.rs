@@ -3,7 +3,9 @@
 //! [`raw`] is the file as it is written, [`Config`] is what the rest of the program sees. Every mistake is answered
 //! with the file, the line and the remedy; nothing is guessed.
 
+mod effective;
 mod error;
+mod log;
 mod raw;
 
 use std::net::SocketAddr;
@@ -17,7 +19,9 @@ use filter_core::smtp::voice::Templates;
 
 use crate::kernel::Capacity;
 
+pub use effective::Setting;
 pub use error::ConfigError;
+pub use log::{LogConfig, LogFormat};
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/gatepost/gatepost.toml";
@@ -43,6 +47,8 @@ pub struct Config {
     pub policy: Policy,
     /// Texts of refusals.
     pub templates: Templates,
+    /// What is logged, and how.
+    pub log: LogConfig,
 }
 
 /// How packets are filtered.
@@ -176,8 +182,9 @@ mod tests {
             let limits = Limits { reserve_sessions_for: Vec::new(), ..config.limits };
             let kernel = KernelConfig { interfaces: Vec::new(), ..config.kernel };
             let places = (config.state_directory, config.control_socket);
+            let log = LogConfig { ids_file: None, ..config.log };
             format!(
-                "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?}",
+                "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?}",
                 config.smtp, config.policy, config.templates
             )
         };
@@ -228,6 +235,10 @@ mod tests {
         refused("[ips]\nwiden_after = 1", &["gatepost.toml:2", "widen_after", "0 switches this off"]);
         refused("[ips]\nevaluate = \"never\"", &["gatepost.toml:2", "at-once", "on-connect"]);
         refused("[login]\nmonitor_period = \"0s\"", &["gatepost.toml:2", "monitor_period"]);
+        refused("[log]\nformat = \"xml\"", &["gatepost.toml:2", "text", "json"]);
+        refused("[log]\nids_format = \"%T %Q\"", &["gatepost.toml:2", "ids_format", "`%Q`", "%D"]);
+        refused("[log]\nids_format = \"%T %\"", &["gatepost.toml:2", "ids_format", "%%"]);
+        refused("[log]\n\nids_file = \"\"", &["gatepost.toml:3", "ids_file", "ids.log"]);
         refused("name = ", &["gatepost.toml:1"]);
     }
 }

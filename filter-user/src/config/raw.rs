@@ -16,6 +16,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
+use super::log::Log;
 use super::{Attach, ClientAddress, Config, KernelConfig, SmtpConfig};
 use crate::kernel::Capacity;
 
@@ -38,6 +39,7 @@ pub(super) struct File {
     ips: Ips,
     login: Login,
     replies: Replies,
+    log: Log,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -185,6 +187,7 @@ impl File {
             limits: self.sessions.validate(policy.scope_width, place)?,
             policy,
             templates: self.replies.validate(place)?,
+            log: self.log.validate(place)?,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod client;
 mod events;
+mod import;
 mod problem;
 mod routes;
 

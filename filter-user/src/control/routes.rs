@@ -19,9 +19,10 @@ use filter_core::notation::parse_network;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Author, Problem, events};
+use super::{Author, Problem, events, import};
 use crate::agent::{ReloadError, Reloader};
 use crate::edge::Edge;
+use crate::ids::IdsLog;
 use crate::ips::{Inbox, Request};
 use crate::kernel::{Mode, View};
 use crate::store::Store;
@@ -40,6 +41,8 @@ pub struct Agent {
     pub edge: Arc<Edge>,
     /// The way to another configuration.
     pub reloader: Arc<Reloader>,
+    /// The file for other tools, if there is one.
+    pub ids: Option<IdsLog>,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
 }
@@ -50,6 +53,7 @@ pub(super) fn router(agent: Agent) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
+        .merge(import::router())
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/why", get(events::why))
         .route("/api/v1/reload", post(reload))
@@ -72,6 +76,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         store_pending: agent.store.pending(),
         store_failures: agent.store.lost(),
         events_lost: agent.store.events_lost(),
+        ids_lost: agent.ids.as_ref().map_or(0, IdsLog::lost),
         sessions: counts.sessions,
         blocks: counts.blocks,
         never: counts.never,
@@ -211,13 +216,19 @@ impl Wish {
         let Json(request) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
         let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
         let network = parse_network(&request.network).map_err(|error| wrong(error.to_string()))?;
-        if request.minutes.is_some_and(|minutes| !(1..=LONGEST_BLOCK_MINUTES).contains(&minutes)) {
-            return Err(wrong(format!("minutes go from 1 to {LONGEST_BLOCK_MINUTES}")));
-        }
-        if request.comment.len() > COMMENT_LIMIT || request.comment.chars().any(char::is_control) {
-            return Err(wrong(format!("a comment is one line of at most {COMMENT_LIMIT} bytes")));
-        }
+        check(request.minutes, &request.comment).map_err(wrong)?;
         let span = request.minutes.map(|minutes| Duration::from_secs(minutes * 60));
         Ok(Self { network, span, comment: request.comment, force: request.force })
     }
+}
+
+/// Whether an entry can last that long, and have that comment.
+pub(super) fn check(minutes: Option<u64>, comment: &str) -> Result<(), String> {
+    if minutes.is_some_and(|minutes| !(1..=LONGEST_BLOCK_MINUTES).contains(&minutes)) {
+        return Err(format!("minutes go from 1 to {LONGEST_BLOCK_MINUTES}"));
+    }
+    if comment.len() > COMMENT_LIMIT || comment.chars().any(char::is_control) {
+        return Err(format!("a comment is one line of at most {COMMENT_LIMIT} bytes"));
+    }
+    Ok(())
 }

@@ -3,6 +3,9 @@
 //! Offences and drops are at debug level: a client can cause as many as it likes, and must not fill the log with them.
 
 use filter_core::event::{Event, What};
+use filter_core::import::Outcome;
+
+use super::List;
 
 /// Writes an event to the log.
 pub(super) fn write(event: &Event) {
@@ -40,4 +43,22 @@ pub(super) fn write(event: &Event) {
         What::NoRoom => tracing::error!(%network, "not blocked: the block list is full"),
         What::Dropped { packets, port, by } => tracing::debug!(%network, packets, port, %by, "dropped"),
     }
+}
+
+/// Writes one of many events that came together; [`imported`] tells of all of them.
+pub(super) fn whisper(event: &Event) {
+    tracing::debug!(network = %event.network, event = event.what.name(), "imported");
+}
+
+/// Tells of an import in one line: a list of a million entries must not push everything else out of the log.
+pub(super) fn imported(list: List, outcomes: &[Outcome], author: &str) {
+    let is_rejected = |outcome: &&Outcome| matches!(outcome, Outcome::Rejected { .. });
+    let unchanged = outcomes.iter().filter(|outcome| **outcome == Outcome::Unchanged).count();
+    let rejected = outcomes.iter().filter(is_rejected).count();
+    let changed = outcomes.len() - unchanged - rejected;
+    let name = match list {
+        List::Blocks => "block list",
+        List::Never => "never-block list",
+    };
+    tracing::info!(list = name, by = author, changed, unchanged, rejected, "entries imported");
 }

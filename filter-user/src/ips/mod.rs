@@ -19,6 +19,7 @@ use filter_core::client::ClientAddr;
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
+use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
@@ -44,6 +45,15 @@ pub enum Admission {
         /// Whether a place that is being given back at this moment would change the answer.
         may_clear: bool,
     },
+}
+
+/// One of the two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// The block list.
+    Blocks,
+    /// The never-block list.
+    Never,
 }
 
 /// What an administrator can ask of the engine.
@@ -72,6 +82,21 @@ pub enum Request {
         author: String,
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Removed, Refusal>>,
+    },
+    /// Put many entries on a list.
+    Import {
+        /// Which list.
+        list: List,
+        /// At most [`filter_core::import::ENTRIES_LIMIT`].
+        wishes: Vec<Wish>,
+        /// Who asks.
+        author: String,
+        /// Say what would happen, and do nothing.
+        dry_run: bool,
+        /// Even if they are very wide.
+        force: bool,
+        /// Where the outcomes go, in the order of the wishes.
+        answer: oneshot::Sender<Vec<Outcome>>,
     },
     /// List the blocks.
     Blocks(oneshot::Sender<Vec<BlockView>>),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use filter_core::admin::{Gauge, SessionsView};
 use filter_core::client::ClientAddr;
 use filter_core::decision::{Block, Origin};
-use filter_core::engine::{Effect, Engine};
+use filter_core::engine::{Effect, Engine, Manner};
+use filter_core::event::Event;
 use filter_core::limits::{Limits, Overflow};
 use filter_core::offence::{Kind, Offence};
 use filter_core::smtp::voice::Voice;
@@ -16,9 +17,10 @@ use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
 use super::sessions::Sessions;
-use super::{Admission, Counts, Inbox, Look, Message, Reload, Request, journal};
+use super::{Admission, Counts, Inbox, List, Look, Message, Reload, Request, journal};
 use crate::clock;
-use crate::store::Store;
+use crate::ids::IdsLog;
+use crate::store::{Entry, Store};
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -61,6 +63,7 @@ pub struct Ips {
     engine: Engine,
     enforcer: Enforcer,
     store: Store,
+    ids: Option<IdsLog>,
     sessions: Sessions,
     replies: Replies,
     messages: mpsc::UnboundedReceiver<Message>,
@@ -83,6 +86,7 @@ impl Ips {
             engine,
             enforcer: Enforcer::new(None),
             store,
+            ids: None,
             sessions,
             replies,
             messages,
@@ -93,6 +97,13 @@ impl Ips {
             closing: false,
         };
         (ips, inbox)
+    }
+
+    /// With a file for other tools.
+    #[must_use]
+    pub fn reported_to(mut self, ids: Option<IdsLog>) -> Self {
+        self.ids = ids;
+        self
     }
 
     /// With a way into the kernel; the engine's waiting effects are carried out at once.
@@ -191,6 +202,10 @@ impl Ips {
 
     /// Carries out what the engine wants, in its order.
     fn carry_out(&mut self) {
+        self.carry_out_telling(journal::write);
+    }
+
+    fn carry_out_telling(&mut self, tell: impl Fn(&Event)) {
         let (mut changes, mut others) = (Vec::new(), Vec::new());
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
@@ -202,6 +217,7 @@ impl Ips {
         if !changes.is_empty() {
             self.enforcer.apply(&changes);
         }
+        let mut entries = Vec::new();
         for effect in others {
             match effect {
                 Effect::Kernel(_) => {}
@@ -214,13 +230,17 @@ impl Ips {
                         engine.refusal(client, now).filter(|_| inside).map(|block| replies.to_blocked(block))
                     });
                 }
-                Effect::Store(record) => self.store.put(record),
+                Effect::Store(record) => entries.push(Entry::Change(record)),
                 Effect::Log(event) => {
-                    journal::write(&event);
-                    self.store.log(event);
+                    tell(&event);
+                    if let Some(ids) = &self.ids {
+                        ids.write(&event);
+                    }
+                    entries.push(Entry::Event(event));
                 }
             }
         }
+        self.store.write(entries);
     }
 
     fn answer(&mut self, request: Request) {
@@ -246,6 +266,18 @@ impl Ips {
                 let result = self.engine.forget_never(network, author, now);
                 self.carry_out();
                 let _ = answer.send(result);
+            }
+            Request::Import { list, wishes, author, dry_run, force, answer } => {
+                let manner = Manner { author: &author, dry_run, force };
+                let outcomes = match list {
+                    List::Blocks => self.engine.import_blocks(wishes, manner, now),
+                    List::Never => self.engine.import_nevers(wishes, manner, now),
+                };
+                self.carry_out_telling(journal::whisper);
+                if !dry_run {
+                    journal::imported(list, &outcomes, &author);
+                }
+                let _ = answer.send(outcomes);
             }
             Request::Blocks(answer) => drop(answer.send(self.engine.blocks(now.instant).collect())),
             Request::Nevers(answer) => drop(answer.send(self.engine.nevers().cloned().collect())),

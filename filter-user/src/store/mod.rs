@@ -4,6 +4,7 @@
 //! waits for the disk but an administrator, who is told "done" only when it is ([`Store::flushed`]). When the disk
 //! fails, blocking goes on, what could not be written waits for it, and what does not fit is counted as lost.
 
+mod backup;
 mod history;
 mod schema;
 mod writer;
@@ -12,19 +13,20 @@ use std::fs::{File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use filter_core::decision::{Block, Never};
-use filter_core::engine::Record;
-use filter_core::event::{Event, EventId};
+use filter_core::event::EventId;
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
+pub use backup::{BackupError, Copied, backup};
 pub use history::{EVENTS_LIMIT, EventFilter, History, PAGE_LIMIT};
-use writer::{Entry, Job, Trouble};
+pub use writer::Entry;
+use writer::{Job, Trouble};
 
 /// Changes that may wait for the disk; a full queue loses changes rather than memory.
 const QUEUE_LIMIT: usize = 65_536;
@@ -135,21 +137,30 @@ impl Store {
         Ok((Self { jobs, trouble, history: History::new(path) }, stored))
     }
 
-    /// Hands a change to the writer; never waits.
-    pub fn put(&self, record: Record) {
-        self.send(Entry::Change(record), QUEUE_LIMIT, &self.trouble.lost);
-    }
-
-    /// Hands an event to the writer; never waits. Events give way to changes: they may fill half the queue.
-    pub fn log(&self, event: Event) {
-        self.send(Entry::Event(event), QUEUE_LIMIT / 2, &self.trouble.events_lost);
-    }
-
-    fn send(&self, entry: Entry, limit: usize, lost: &AtomicU64) {
-        let queued = &self.trouble.queued;
-        if queued.fetch_add(1, Ordering::Relaxed) >= limit || self.jobs.try_send(Job::Write(entry)).is_err() {
-            queued.fetch_sub(1, Ordering::Relaxed);
-            lost.fetch_add(1, Ordering::Relaxed);
+    /// Hands changes and events to the writer, which puts them into one transaction; never waits. Events give way to
+    /// changes: they may fill half the queue.
+    pub fn write(&self, entries: Vec<Entry>) {
+        let trouble = &self.trouble;
+        let has_room = |entry: &Entry| {
+            let limit = if matches!(entry, Entry::Event(_)) { QUEUE_LIMIT / 2 } else { QUEUE_LIMIT };
+            let fits = trouble.queued.fetch_add(1, Ordering::Relaxed) < limit;
+            if !fits {
+                trouble.lose(entry);
+            }
+            fits
+        };
+        let entries: Vec<_> = entries.into_iter().filter(has_room).collect();
+        if entries.is_empty() {
+            return;
+        }
+        let unsent = match self.jobs.try_send(Job::Write(entries)) {
+            Err(
+                TrySendError::Full(Job::Write(entries)) | TrySendError::Disconnected(Job::Write(entries)),
+            ) => entries,
+            Ok(()) | Err(_) => Vec::new(),
+        };
+        for entry in &unsent {
+            trouble.lose(entry);
         }
     }
 
@@ -192,7 +203,8 @@ impl Store {
 mod tests {
     use super::*;
     use filter_core::decision::Origin;
-    use filter_core::event::What;
+    use filter_core::engine::Record;
+    use filter_core::event::{Event, What};
     use filter_core::offence::Kind;
 
     fn block(network: &str) -> Block {
@@ -222,10 +234,10 @@ mod tests {
         {
             let (store, stored) = Store::open(directory.path()).unwrap();
             assert!(stored.blocks.is_empty() && stored.nevers.is_empty());
-            store.put(Record::PutBlock(block("192.0.2.7/32")));
-            store.put(Record::PutBlock(block("10.0.0.0/8")));
-            store.put(Record::PutNever(never.clone()));
-            store.put(Record::DropBlock("10.0.0.0/8".parse().unwrap()));
+            store.write(vec![Entry::Change(Record::PutBlock(block("192.0.2.7/32")))]);
+            store.write(vec![Entry::Change(Record::PutBlock(block("10.0.0.0/8")))]);
+            store.write(vec![Entry::Change(Record::PutNever(never.clone()))]);
+            store.write(vec![Entry::Change(Record::DropBlock("10.0.0.0/8".parse().unwrap()))]);
             store.flushed().await.unwrap();
             assert_eq!((store.lost(), store.pending()), (0, 0));
         }
@@ -247,7 +259,7 @@ mod tests {
         std::fs::write(&path, &rubbish).unwrap();
         let (store, stored) = Store::open(directory.path()).unwrap();
         assert!(stored.blocks.is_empty() && stored.nevers.is_empty());
-        store.put(Record::PutBlock(block("192.0.2.7/32")));
+        store.write(vec![Entry::Change(Record::PutBlock(block("192.0.2.7/32")))]);
         store.flushed().await.unwrap();
         let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
         let aside = names.filter(|path| path.to_string_lossy().contains("damaged"));
@@ -262,7 +274,7 @@ mod tests {
         // Another writer holds the database for longer than SQLite waits.
         let other = rusqlite::Connection::open(directory.path().join("gatepost.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        store.put(Record::PutBlock(block("192.0.2.7/32")));
+        store.write(vec![Entry::Change(Record::PutBlock(block("192.0.2.7/32")))]);
         let told = store.flushed().await.unwrap_err().to_string();
         assert!(told.contains("in force"), "{told}");
         assert_eq!((store.lost(), store.pending()), (0, 1));
@@ -297,12 +309,12 @@ mod tests {
             enforced: true,
             led_by: vec![EventId(1), EventId(3)],
         };
-        store.log(event(1, "192.0.2.7/32", offence()));
-        store.log(event(2, "192.0.2.8/32", offence()));
-        store.log(event(3, "192.0.2.7/32", offence()));
-        store.log(event(4, "192.0.2.7/32", blocked));
-        store.log(event(5, "192.0.0.0/16", What::NoRoom));
-        store.log(event(6, "2001:db8::7/128", offence()));
+        store.write(vec![Entry::Event(event(1, "192.0.2.7/32", offence()))]);
+        store.write(vec![Entry::Event(event(2, "192.0.2.8/32", offence()))]);
+        store.write(vec![Entry::Event(event(3, "192.0.2.7/32", offence()))]);
+        store.write(vec![Entry::Event(event(4, "192.0.2.7/32", blocked))]);
+        store.write(vec![Entry::Event(event(5, "192.0.0.0/16", What::NoRoom))]);
+        store.write(vec![Entry::Event(event(6, "2001:db8::7/128", offence()))]);
         store.flushed().await.unwrap();
         let ids = |filter: EventFilter| {
             let events = store.history().events(&filter).unwrap();
@@ -323,6 +335,31 @@ mod tests {
         let behind = store.history().behind(&[EventId(4)], &[EventId(2)]).unwrap();
         let behind: Vec<_> = behind.iter().map(|event| (event.id.0, event.answered_by)).collect();
         assert_eq!(behind, [(1, Some(EventId(4))), (2, None), (3, Some(EventId(4)))]);
+    }
+
+    #[tokio::test]
+    async fn what_comes_together_is_seen_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let reader = rusqlite::Connection::open(directory.path().join("gatepost.db")).unwrap();
+        let count =
+            || reader.query_row("SELECT count(*) FROM block", [], |row| row.get::<_, i64>(0)).unwrap();
+        let host = |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            Entry::Change(Record::PutBlock(block(&format!("10.0.{high}.{low}/32"))))
+        };
+        // More than one group of the writer's.
+        store.write((0..5000).map(host).collect());
+        let seen = loop {
+            let seen = count();
+            if seen > 0 {
+                break seen;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(seen, 5000, "part of a batch was visible");
+        store.flushed().await.unwrap();
+        assert_eq!(store.trouble.queued.load(Ordering::Relaxed), 0, "places in the queue are given back");
     }
 
     #[test]

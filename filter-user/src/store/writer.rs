@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{NotDurable, QUEUE_LIMIT, history};
 use crate::clock;
 
-/// Changes that share one transaction; more would only make the first ones wait.
+/// Changes that share one transaction; more would only make the first ones wait. What comes in one job stays together.
 const GROUP_LIMIT: usize = 1024;
 
 /// How long a disk that has failed is left alone.
@@ -24,15 +24,17 @@ const PRUNE_EVERY: usize = 10_000;
 
 /// What the writer is asked to do.
 pub(super) enum Job {
-    Write(Entry),
+    Write(Vec<Entry>),
     /// Answer when everything before is on the disk, or why it is not.
     Flush(oneshot::Sender<Result<(), NotDurable>>),
 }
 
 /// Something to be written.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub enum Entry {
+    /// A change of the lists.
     Change(Record),
+    /// An event of the log.
     Event(Event),
 }
 
@@ -49,6 +51,15 @@ pub(super) struct Trouble {
     pub(super) queued: AtomicUsize,
 }
 
+impl Trouble {
+    /// An entry that had a place in the queue does not reach the writer.
+    pub(super) fn lose(&self, entry: &Entry) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+        let lost = if matches!(entry, Entry::Event(_)) { &self.events_lost } else { &self.lost };
+        lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Writes until the last sender has gone.
 pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Trouble) {
     let mut pending: VecDeque<Entry> = VecDeque::new();
@@ -60,17 +71,22 @@ pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Tro
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let mut waiting = Vec::new();
-        let more = std::iter::from_fn(|| queue.try_recv().ok());
-        for job in first.into_iter().chain(more).take(GROUP_LIMIT) {
+        let (mut waiting, mut group) = (Vec::new(), 0);
+        let mut next = first;
+        while let Some(job) = next {
             match job {
-                Job::Write(entry) => {
-                    trouble.queued.fetch_sub(1, Ordering::Relaxed);
-                    written += usize::from(matches!(entry, Entry::Event(_)));
-                    pending.push_back(entry);
+                Job::Write(entries) => {
+                    group += entries.len();
+                    trouble.queued.fetch_sub(entries.len(), Ordering::Relaxed);
+                    written += entries.iter().filter(|entry| matches!(entry, Entry::Event(_))).count();
+                    pending.extend(entries);
                 }
-                Job::Flush(done) => waiting.push(done),
+                Job::Flush(done) => {
+                    group += 1;
+                    waiting.push(done);
+                }
             }
+            next = if group < GROUP_LIMIT { queue.try_recv().ok() } else { None };
         }
         let outcome = write_all(&mut database, &mut pending, &trouble.lost);
         if written >= PRUNE_EVERY && outcome.is_ok() {

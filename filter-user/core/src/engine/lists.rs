@@ -129,7 +129,7 @@ impl Engine {
 }
 
 /// Wider than anybody means, on either list: a /8, or the /19 of the largest IPv6 allocations.
-fn refuse_wide(network: IpNet, force: bool) -> Result<(), Refusal> {
+pub(super) fn refuse_wide(network: IpNet, force: bool) -> Result<(), Refusal> {
     let widest = if matches!(network, IpNet::V4(_)) { 8 } else { 19 };
     if network.prefix_len() < widest && !force { Err(Refusal::TooWide(network)) } else { Ok(()) }
 }

@@ -5,6 +5,7 @@
 //! nothing else happens to it.
 
 mod clock;
+mod import;
 mod judging;
 mod lists;
 mod past;
@@ -19,6 +20,7 @@ use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
+pub use import::Manner;
 pub use past::PAST_LIMIT;
 pub use restore::{Held, HeldBlock, HeldNever};
 

@@ -1,0 +1,86 @@
+//! Whole lists over the control socket: many entries in one request, each answered for in its place.
+
+use std::time::Duration;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use filter_core::import::{ENTRIES_LIMIT, End, ImportEntry, ImportRequest, Outcome, Wish};
+use filter_core::notation::parse_network;
+
+use super::routes::{Agent, Answer, check};
+use super::{Author, Problem};
+use crate::ips::{List, Request};
+
+/// Largest body of an import, in bytes: [`ENTRIES_LIMIT`] entries, each with the longest comment, escaped.
+const BODY_LIMIT: usize = 4 << 20;
+
+type Body = Result<Json<ImportRequest>, JsonRejection>;
+
+pub(super) fn router() -> Router<Agent> {
+    let routes =
+        Router::new().route("/api/v1/blocks/import", post(blocks)).route("/api/v1/never/import", post(never));
+    routes.layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+async fn blocks(
+    State(agent): State<Agent>,
+    ConnectInfo(author): ConnectInfo<Author>,
+    body: Body,
+) -> Answer<Vec<Outcome>> {
+    import(&agent, List::Blocks, author, body).await
+}
+
+async fn never(
+    State(agent): State<Agent>,
+    ConnectInfo(author): ConnectInfo<Author>,
+    body: Body,
+) -> Answer<Vec<Outcome>> {
+    import(&agent, List::Never, author, body).await
+}
+
+/// Answers when the changes are durable.
+async fn import(agent: &Agent, list: List, Author(author): Author, body: Body) -> Answer<Vec<Outcome>> {
+    let Json(request) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let ImportRequest { entries, dry_run, force } = request;
+    if entries.len() > ENTRIES_LIMIT {
+        let detail =
+            format!("a request takes {ENTRIES_LIMIT} entries at most; send the others in another one");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let mut wishes = Vec::new();
+    let read = entries.into_iter().map(|entry| match wish(entry) {
+        Ok(wish) => {
+            wishes.push(wish);
+            None
+        }
+        Err(reason) => Some(Outcome::Rejected { reason }),
+    });
+    let mut outcomes: Vec<Option<Outcome>> = read.collect();
+    let request = |answer| Request::Import { list, wishes, author, dry_run, force, answer };
+    let mut answers = agent.inbox.ask(request).await.ok_or_else(Problem::stopping)?.into_iter();
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
+        *outcome = answers.next();
+    }
+    if !dry_run {
+        let flushed = agent.store.flushed().await;
+        flushed.map_err(|error| Problem::new(StatusCode::INSUFFICIENT_STORAGE, error))?;
+    }
+    Ok(Json(outcomes.into_iter().flatten().collect()))
+}
+
+/// An entry whose values are possible, or why they are not.
+fn wish(entry: ImportEntry) -> Result<Wish, String> {
+    let ImportEntry { network, until, minutes, comment } = entry;
+    let network = parse_network(&network).map_err(|error| error.to_string())?;
+    check(minutes, &comment)?;
+    let end = match (until, minutes) {
+        (Some(_), Some(_)) => return Err("an entry has `until` or `minutes`, not both".to_owned()),
+        (Some(until), None) => End::At(until),
+        (None, Some(minutes)) => End::After(Duration::from_secs(minutes * 60)),
+        (None, None) => End::Usual,
+    };
+    Ok(Wish { network, end, comment })
+}
