@@ -7,7 +7,8 @@
 //! In reading order: [`time`], [`client`] and [`notation`] are the vocabulary. [`smtp`] is the session machine,
 //! [`offence`] and [`detect`] what it sees. [`limits`] keeps the session books. [`score`] and [`policy`] weigh,
 //! [`decision`] is what can be decided, [`netmap`] the shape of a list of decisions, and [`engine`] decides.
-//! [`admin`] is what an administrator asks and hears, [`import`] whole lists of it, [`ids`] what other tools hear.
+//! [`replay`] lets it judge the past by other numbers. [`admin`] is what an administrator asks and hears, [`import`] whole
+//! lists of it, [`ids`] what other tools hear.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ pub mod netmap;
 
 pub mod engine;
 pub mod gate;
+pub mod replay;
 
 pub mod admin;
 pub mod ids;
