@@ -24,7 +24,7 @@ use crate::decision::{Block, Never, Origin};
 use crate::engine::{Effect, Engine, Held};
 use crate::event::{Event, What};
 use crate::offence::Offence;
-use crate::policy::Policy;
+use crate::policy::{Evaluate, LoginPolicy, Policy};
 use crate::time::{Instant, Now, Timestamp};
 
 /// Networks that are told apart on either side; beyond it blocks are only counted.
@@ -49,6 +49,8 @@ pub struct Replay {
     since: Timestamp,
     in_force: Decisions,
     replayed: Decisions,
+    /// How often clients did what honest clients do.
+    succeeded: BTreeMap<IpNet, u32>,
     offences: u64,
     span: Option<(Timestamp, Timestamp)>,
 }
@@ -56,13 +58,18 @@ pub struct Replay {
 impl Replay {
     /// Begins; what is decided before `since` shapes the scores and is not compared.
     pub fn new(policy: Policy, before: Before, since: Timestamp) -> Self {
+        // The log has neither connections nor credentials: scores are evaluated with each event, and what the login
+        // component decided is taken as given.
+        let login = LoginPolicy { threshold: 0, ..policy.login };
+        let policy = Policy { evaluate: Evaluate::AtOnce, login, ..policy };
         let mut engine = Engine::new(policy);
         // Boot and wall clock begin together, so that wall-clock ends mean the same on both.
         let now = Now { instant: Instant::from_nanos(0), wall: Timestamp::from_millis(0) };
         engine.restore((before.blocks, before.nevers), &Held::default(), before.built_in, now);
         while engine.poll_effect().is_some() {}
         let (in_force, replayed) = (Decisions::default(), Decisions::default());
-        Self { engine, now, since, in_force, replayed, offences: 0, span: None }
+        let succeeded = BTreeMap::new();
+        Self { engine, now, since, in_force, replayed, succeeded, offences: 0, span: None }
     }
 
     /// The next event of the log, in the order of their numbers.
@@ -76,8 +83,17 @@ impl Replay {
                     let (first, _) = self.span.unwrap_or((event.time, event.time));
                     self.span = Some((first, event.time));
                 }
-                let offence = Offence { kind: *kind, detail: String::new() };
+                let offence = Offence::known_by(*kind, String::new());
                 self.engine.handle_offence(ClientAddr::new(network.addr()), offence, now);
+            }
+            What::Succeeded { how } => {
+                let client = ClientAddr::new(network.addr());
+                self.engine.handle_success(client, *how, now);
+                let scope = self.engine.policy().scope_width.scope_of(client).network();
+                let known = self.succeeded.contains_key(&scope);
+                if event.time >= self.since && (known || self.succeeded.len() < CLIENTS_LIMIT) {
+                    *self.succeeded.entry(scope).or_default() += 1;
+                }
             }
             // What others decided stays as it was; the wish is refused where the replay has nothing to refuse it to.
             What::Blocked { origin, until, .. } if *origin != Origin::Smtp => {
@@ -112,6 +128,7 @@ impl Replay {
             network,
             in_force: self.in_force.clients.get(&network).cloned(),
             replayed: self.replayed.clients.get(&network).cloned(),
+            succeeded: self.succeeded.get(&network).copied().unwrap_or(0),
         };
         let mut clients: Vec<_> = clients.into_iter().map(compare).collect();
         clients.sort_by_key(|client| (Reverse(client.side()), client.first()));
@@ -198,6 +215,9 @@ pub struct Compared {
     pub in_force: Option<Blocked>,
     /// As replayed; none: it would not have been blocked.
     pub replayed: Option<Blocked>,
+    /// How often it logged in or delivered a message meanwhile, from its first offence on: who does so is perhaps no
+    /// attacker.
+    pub succeeded: u32,
 }
 
 /// On which side a client was blocked.

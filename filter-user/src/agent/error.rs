@@ -35,10 +35,9 @@ impl AgentError {
         match self {
             Self::Edge(error) => matches!(error, EdgeError::Permission(_)),
             Self::Kernel(error) => error.is_permission(),
-            Self::Control(ControlError::Open { source, .. })
-            | Self::Store(StoreError::Directory { source, .. }) => denied(source),
+            Self::Store(error) => error.is_permission(),
+            Self::Control(ControlError::Open { source, .. }) => denied(source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
-            | Self::Store(_)
             | Self::System(_)
             | Self::Ended(_) => false,
         }

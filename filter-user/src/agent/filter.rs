@@ -58,7 +58,7 @@ async fn load_and_attach(
 }
 
 /// The never-block entries that keep the gateway reachable, whatever anybody blocks.
-pub(super) fn built_in(config: &Config, surroundings: &Surroundings, now: Now) -> Vec<Never> {
+pub fn built_in(config: &Config, surroundings: &Surroundings, now: Now) -> Vec<Never> {
     let never = |address: IpAddr, comment: &str| Never {
         network: host(address),
         comment: comment.to_owned(),

@@ -28,7 +28,7 @@ use crate::kernel::{self, Filter, KernelError, Surroundings};
 use crate::store::{Store, Stored};
 
 pub use error::AgentError;
-pub use filter::load_alone;
+pub use filter::{built_in, load_alone};
 pub use reload::{ReloadError, Reloader};
 
 /// How long open sessions may take to hear that the agent stops.
@@ -81,7 +81,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     let now = clock::now();
     engine.continue_after(stored.last_event);
     engine.remember(stored.past);
-    engine.restore((stored.blocks, stored.nevers), &held, filter::built_in(config, &surroundings, now), now);
+    engine.restore((stored.blocks, stored.nevers), &held, built_in(config, &surroundings, now), now);
     let voice = Arc::new(Voice::new(&config.name, &config.templates));
     let (ips, inbox) = Ips::new(engine, store.clone(), config.limits.clone(), voice.as_ref().into());
     if let Some(filter) = &filter {

@@ -6,7 +6,7 @@ use crate::agent::AgentError;
 use crate::config::ConfigError;
 use crate::control::ClientError;
 use crate::kernel::KernelError;
-use crate::store::BackupError;
+use crate::store::{BackupError, StoreError};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -64,6 +64,12 @@ impl From<KernelError> for Failure {
 
 impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
+        Self { code: if error.is_permission() { PERMISSION } else { FAILED }, sentence: error.to_string() }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
         Self { code: if error.is_permission() { PERMISSION } else { FAILED }, sentence: error.to_string() }
     }
 }

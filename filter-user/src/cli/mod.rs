@@ -12,6 +12,7 @@ mod listing;
 mod lists;
 mod maps;
 mod reload;
+mod replay;
 mod run;
 mod status;
 mod table;
@@ -78,6 +79,8 @@ enum Verb {
     },
     /// Show the event log of the running agent
     Events(Events),
+    /// Show who would have been blocked with other settings; works without the agent
+    Replay(replay::Wanted),
     /// Show and change the block list of the running agent
     #[command(subcommand)]
     Block(ListVerb),
@@ -231,6 +234,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
+        Verb::Replay(wanted) => alone(replay::show(&config, wanted)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),
         Verb::Backup { file, force, output } => backup::show(&config, &file, force, output),

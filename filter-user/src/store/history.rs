@@ -1,5 +1,6 @@
 //! The event log in the database: written by the one writer, read by anybody through a connection of its own.
 
+use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use ipnet::IpNet;
 use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OpenFlags, Row, Transaction, params, params_from_iter};
 use serde::{Deserialize, Serialize};
+
+use super::{StoreError, Stored, schema};
 
 /// How long an event is kept.
 const KEPT_FOR: Duration = Duration::from_hours(24 * 30);
@@ -45,6 +48,20 @@ pub struct History {
 impl History {
     pub(super) const fn new(path: PathBuf) -> Self {
         Self { path }
+    }
+
+    /// The log of a state directory, with an agent or without, and both lists as they are now. Writes nothing.
+    pub fn open(directory: &Path) -> Result<(Self, Stored), StoreError> {
+        let history = Self::new(in_directory(directory));
+        // SQLite does not tell the one who may not from the one who looks in the wrong place.
+        File::open(&history.path)
+            .map_err(|source| StoreError::NoLog { path: history.path.clone(), source })?;
+        let fault = |source| StoreError::Database { path: history.path.clone(), source };
+        let database = history.connect().map_err(fault)?;
+        match schema::read_only(&database).map_err(fault)? {
+            Ok(stored) => Ok((history, stored)),
+            Err(found) => Err(StoreError::OtherLayout { path: history.path, found }),
+        }
     }
 
     /// The events that a filter lets through, oldest first. Reads the disk.
@@ -97,10 +114,12 @@ impl History {
     }
 
     fn query(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
+        self.connect()?.prepare(sql)?.query_map(values, event_of)?.collect()
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let database = Connection::open_with_flags(&self.path, flags)?;
-        let mut statement = database.prepare(sql)?;
-        statement.query_map(values, event_of)?.collect()
+        Connection::open_with_flags(&self.path, flags)
     }
 }
 

@@ -57,6 +57,26 @@ pub enum StoreError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// There is nothing to be read.
+    #[error(
+        "cannot read the event log {path}: {source}; name the agent's own file with --config, and run this as its user"
+    )]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is to be read only, and is not of this version.
+    #[error(
+        "the database {path} has layout {found}; start the agent of this version once, which brings it up to date"
+    )]
+    OtherLayout {
+        /// The file.
+        path: PathBuf,
+        /// The layout of the file.
+        found: i64,
+    },
     /// The file was written by a later version.
     #[error(
         "the database {path} has layout {found}, this version knows {known}; install the version that wrote it"
@@ -69,6 +89,18 @@ pub enum StoreError {
         /// The layout of this version.
         known: i64,
     },
+}
+
+impl StoreError {
+    /// Whether more permission would help.
+    pub fn is_permission(&self) -> bool {
+        match self {
+            Self::Directory { source, .. } | Self::NoLog { source, .. } => {
+                source.kind() == std::io::ErrorKind::PermissionDenied
+            }
+            Self::Taken(_) | Self::Database { .. } | Self::OtherLayout { .. } | Self::Newer { .. } => false,
+        }
+    }
 }
 
 fn remedy(error: &rusqlite::Error) -> &'static str {

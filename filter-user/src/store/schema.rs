@@ -85,6 +85,12 @@ fn open_sound(path: &Path) -> Result<(Connection, Stored), StoreError> {
     Ok((database, stored))
 }
 
+/// Reads both lists through a connection that need not write; none: the layout is one of another version.
+pub(super) fn read_only(database: &Connection) -> rusqlite::Result<Result<Stored, i64>> {
+    let found: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if usize::try_from(found) == Ok(MIGRATIONS.len()) { read(database).map(Ok) } else { Ok(Err(found)) }
+}
+
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
