@@ -8,6 +8,8 @@ mod clock;
 mod import;
 mod judging;
 mod lists;
+#[cfg(test)]
+mod model;
 mod past;
 mod restore;
 #[cfg(test)]
