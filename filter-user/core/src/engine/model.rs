@@ -16,7 +16,8 @@ use crate::time::Timestamp;
 const PERIOD: Duration = Duration::from_mins(10);
 const BLOCK_TIME: Duration = Duration::from_mins(4);
 const SECOND: Duration = Duration::from_secs(1);
-const MOMENT: Duration = Duration::from_nanos(1);
+/// From the end of a block to the end of the window that its last offence opened.
+const REMAINDER: Duration = Duration::from_mins(6);
 
 /// Two of one IPv4 network, the first once more as IPv6 writes it; one beside them; two of one /64 and one beside it;
 /// and one that is exempt from the beginning.
@@ -64,8 +65,11 @@ enum Step {
 }
 
 fn pause() -> impl Strategy<Value = Duration> {
-    let edge = |span: Duration| [span - MOMENT, span, span + MOMENT];
-    let edges = [edge(PERIOD), edge(BLOCK_TIME), edge(PERIOD - BLOCK_TIME)].concat();
+    let edge = |span: Duration| {
+        let nanos = span.as_secs() * 1_000_000_000;
+        [nanos - 1, nanos, nanos + 1].map(Duration::from_nanos)
+    };
+    let edges = [PERIOD, BLOCK_TIME, REMAINDER].map(edge).concat();
     prop_oneof![
         6 => Just(Duration::ZERO),
         6 => (0_u64..40).prop_map(Duration::from_secs),
