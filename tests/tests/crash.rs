@@ -4,6 +4,7 @@
 //! Five rounds; as many as `GATEPOST_CRASH_ROUNDS` says, if it does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Error, ErrorKind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -117,13 +118,22 @@ fn offend(world: &World, mut addresses: Vec<String>, stop: &AtomicBool, ledger: 
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let Attempt::Connected(client) = Client::attempt(world, &from)? else { continue };
         // It breaks off when the agent dies, and that is no fault.
+        let client = match Client::attempt(world, &from) {
+            Ok(Attempt::Connected(client)) => client,
+            Ok(Attempt::Silence | Attempt::Refused) => continue,
+            Err(error) if is_reset(&error) => continue,
+            Err(error) => return Err(error),
+        };
         if is_told_of_its_block(client).unwrap_or(false) {
             locked(&ledger.heard)?.insert(scope(&from)?);
         }
     }
     Ok(())
+}
+
+fn is_reset(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(|error: &Error| error.kind() == ErrorKind::ConnectionReset)
 }
 
 fn is_told_of_its_block(mut client: Client) -> Result<bool> {
