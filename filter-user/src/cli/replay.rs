@@ -217,8 +217,17 @@ fn print(outcome: &Outcome, changed: &[Changed], span: Option<Duration>) -> Resu
         return Ok(());
     }
     table::line("")?;
-    let mut table =
-        Table::new(&["CLIENT", "BLOCKED", "IN FORCE", "TIMES", "SCORE", "REPLAYED", "TIMES", "SCORE", "LOGINS AND MAILS"]);
+    let mut table = Table::new(&[
+        "CLIENT",
+        "BLOCKED",
+        "IN FORCE",
+        "TIMES",
+        "SCORE",
+        "REPLAYED",
+        "TIMES",
+        "SCORE",
+        "LOGINS AND MAILS",
+    ]);
     for client in outcome.clients.iter().take(ROWS) {
         let side = match client.side() {
             Side::Both => "both",

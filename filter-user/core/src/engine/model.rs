@@ -9,8 +9,12 @@ use alloc::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+use core::time::Duration;
+
 use super::*;
-use crate::offence::Kind;
+use crate::decision::Origin;
+use crate::offence::{Kind, Offence};
+use crate::policy::LoginPolicy;
 use crate::time::Timestamp;
 
 const PERIOD: Duration = Duration::from_mins(10);
@@ -312,7 +316,9 @@ impl Follower {
             What::Exempted { .. } => Said::Exempted(event.network),
             What::Unexempted { by: Some(_) } => Said::Forgotten(event.network),
             What::Unblocked { by: None, .. } | What::Unexempted { by: None } => return None,
-            What::NoRoom | What::Dropped { .. } => panic!("not in this model: {event:?}"),
+            What::NoRoom | What::Dropped { .. } | What::Succeeded { .. } => {
+                panic!("not in this model: {event:?}")
+            }
         })
     }
 
@@ -384,7 +390,10 @@ proptest! {
         threshold in 100_u32..700,
     ) {
         let policy = Policy {
-            monitor_period: PERIOD, block_time: BLOCK_TIME, block_threshold: threshold, ..Policy::default()
+            monitor_period: PERIOD, block_time: BLOCK_TIME, block_threshold: threshold,
+            // Scores only: failed logins have tests of their own.
+            login: LoginPolicy { threshold: 0, ..LoginPolicy::default() },
+            ..Policy::default()
         };
         let mut engine = Engine::new(policy);
         let mut naive = Naive { facts: Vec::new(), threshold: threshold.into() };
