@@ -1,6 +1,6 @@
 //! What the kernel program and user space share.
 //!
-//! [`packet`] reads a frame into a [`packet::Flow`], [`gate`] says whether any list needs to be asked about it,
+//! [`packet`] reads who sent a frame and what it carries, [`gate`] says whether any list needs to be asked about it,
 //! [`judge`] decides what becomes of it, [`reason`] says why, and [`abi`] is the layout of the maps between the two worlds. The same source runs in the kernel, in the command line
 //! (`gatepost maps get`) and in the tests, so there is one opinion about a packet and not two.
 #![no_std]

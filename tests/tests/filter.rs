@@ -106,6 +106,24 @@ fn several_interfaces_are_filtered_at_once() {
     });
 }
 
+#[test]
+fn where_the_driver_cannot_the_stack_does_and_status_says_why() {
+    in_world(|world, _| {
+        let agent = Agent::start(world, "")?;
+        agent.stop()?;
+        let text = std::fs::read_to_string(config_of(world))?;
+        // Loopback has no driver that could run a program.
+        let text = text.replace("[\"wan0\"]", "[\"lo\"]").replace("attach = \"native\"", "attach = \"auto\"");
+        std::fs::write(config_of(world), text)?;
+        let _agent = Agent::start_again(world)?;
+        let status = ask(world, &["status"])?;
+        let place = &status["interfaces"][0];
+        ensure!(place["name"] == "lo" && place["mode"] == "generic", "{status}");
+        ensure!(place["fallback"].as_str().is_some_and(|why| why.contains("native mode")), "{status}");
+        Ok(())
+    });
+}
+
 /// Tries to connect again and again until told to stop; says how often something came back, and how often it tried.
 fn knock(world: &World, from: &str, stop: &AtomicBool) -> Result<(u32, u32)> {
     let (from, gateway) = (SocketAddr::new(from.parse()?, 0), SocketAddr::new(GATEWAY_V4.parse()?, 25));

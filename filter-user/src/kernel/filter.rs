@@ -268,7 +268,11 @@ fn never_entry(change: &Change) -> Option<(IpNet, NeverEntry)> {
 }
 
 /// Entries first, then their gate bits.
-fn put<V: Pod>(list: &mut List<V>, gate: &mut Gate, entries: &[(IpNet, V)]) -> Vec<(IpNet, KernelError)> {
+fn put<V: Pod + Send + Sync>(
+    list: &mut List<V>,
+    gate: &mut Gate,
+    entries: &[(IpNet, V)],
+) -> Vec<(IpNet, KernelError)> {
     let failures = list.insert_all(entries);
     let refused: HashSet<IpNet> = failures.iter().map(|(network, _)| *network).collect();
     for (network, _) in entries.iter().filter(|(network, _)| !refused.contains(network)) {
@@ -278,7 +282,11 @@ fn put<V: Pod>(list: &mut List<V>, gate: &mut Gate, entries: &[(IpNet, V)]) -> V
 }
 
 /// Gate bits first, then their entries.
-fn take<V: Pod>(list: &mut List<V>, gate: &mut Gate, changes: &[Change]) -> Vec<(IpNet, KernelError)> {
+fn take<V: Pod + Send + Sync>(
+    list: &mut List<V>,
+    gate: &mut Gate,
+    changes: &[Change],
+) -> Vec<(IpNet, KernelError)> {
     let networks: Vec<_> = changes.iter().map(|change| *change.network()).collect();
     for network in &networks {
         gate.close_for(network);
@@ -290,7 +298,7 @@ fn take<V: Pod>(list: &mut List<V>, gate: &mut Gate, changes: &[Change]) -> Vec<
     failures
 }
 
-fn adopt<V: Pod + HasLength>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
+fn adopt<V: Pod + Send + Sync + HasLength>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
     let networks = list.entries()?.into_iter().map(|(network, _)| network);
     let names = [list.names.gate_v4, list.names.gate_v6];
     Gate::adopt(names, [list.gate_v4.map().fd().as_fd(), list.gate_v6.map().fd().as_fd()], key, networks)

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use super::KernelError;
 use super::batch;
 use super::maps::{Names, pinned};
+use super::sorted;
 
 /// The open maps of a list.
 pub(super) struct List<V: Pod> {
@@ -30,7 +31,7 @@ pub(super) struct List<V: Pod> {
     pub(super) gate_v6: Array<MapData, u64>,
 }
 
-impl<V: Pod> List<V> {
+impl<V: Pod + Send + Sync> List<V> {
     /// Opens the pins; sizes that are not those of the types are another layout.
     pub(super) fn open(directory: &Path, names: &'static Names) -> Result<Self, KernelError> {
         Ok(Self {
@@ -113,30 +114,34 @@ impl<V: Pod> List<V> {
         if let [(network, value)] = entries {
             return self.insert(network, *value).err().map(|error| (*network, error)).into_iter().collect();
         }
-        let sorted = Sorted::of(entries.iter().copied());
         let [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6] = self.fds();
-        let rest = [
-            sorted.hosts_v4.rest(|keys, values| batch::update(hosts_v4, keys, values)),
-            sorted.scopes_v6.rest(|keys, values| batch::update(scopes_v6, keys, values)),
-            sorted.prefixes_v4.rest(|keys, values| batch::update(prefixes_v4, keys, values)),
-            sorted.prefixes_v6.rest(|keys, values| batch::update(prefixes_v6, keys, values)),
-        ];
-        let singly =
-            rest.into_iter().flatten().map(|(network, value)| (network, self.insert(&network, value)));
+        let rest = sorted::run(entries, |sorted| {
+            [
+                sorted.hosts_v4.rest(|keys, values| batch::update(hosts_v4, keys, values)),
+                sorted.scopes_v6.rest(|keys, values| batch::update(scopes_v6, keys, values)),
+                sorted.prefixes_v4.rest(|keys, values| batch::update(prefixes_v4, keys, values)),
+                sorted.prefixes_v6.rest(|keys, values| batch::update(prefixes_v6, keys, values)),
+            ]
+            .concat()
+        });
+        let singly = rest.into_iter().map(|(network, value)| (network, self.insert(&network, value)));
         singly.filter_map(|(network, result)| Some((network, result.err()?))).collect()
     }
 
     /// Takes many entries out; those that the kernel keeps are named with the reason.
     pub(super) fn remove_all(&mut self, networks: &[IpNet]) -> Vec<(IpNet, KernelError)> {
-        let sorted = Sorted::of(networks.iter().map(|network| (*network, ())));
         let [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6] = self.fds();
-        let rest = [
-            sorted.hosts_v4.rest(|keys, _| batch::delete(hosts_v4, keys)),
-            sorted.scopes_v6.rest(|keys, _| batch::delete(scopes_v6, keys)),
-            sorted.prefixes_v4.rest(|keys, _| batch::delete(prefixes_v4, keys)),
-            sorted.prefixes_v6.rest(|keys, _| batch::delete(prefixes_v6, keys)),
-        ];
-        let singly = rest.into_iter().flatten().map(|(network, ())| (network, self.remove(&network)));
+        let entries: Vec<_> = networks.iter().map(|network| (*network, ())).collect();
+        let rest = sorted::run(&entries, |sorted| {
+            [
+                sorted.hosts_v4.rest(|keys, _| batch::delete(hosts_v4, keys)),
+                sorted.scopes_v6.rest(|keys, _| batch::delete(scopes_v6, keys)),
+                sorted.prefixes_v4.rest(|keys, _| batch::delete(prefixes_v4, keys)),
+                sorted.prefixes_v6.rest(|keys, _| batch::delete(prefixes_v6, keys)),
+            ]
+            .concat()
+        });
+        let singly = rest.into_iter().map(|(network, ())| (network, self.remove(&network)));
         singly.filter_map(|(network, result)| Some((network, result.err()?))).collect()
     }
 
@@ -177,7 +182,7 @@ pub(super) trait HasLength {
     fn prefix_len(&self) -> u32;
 }
 
-impl<V: Pod + HasLength> List<V> {
+impl<V: Pod + Send + Sync + HasLength> List<V> {
     /// Every entry that covers an address, the longest prefix first.
     pub(super) fn covering(&self, address: IpAddr) -> Vec<(IpNet, V)> {
         let (source, width) = (super::maps::source(address), if address.is_ipv4() { 32 } else { 128 });
@@ -210,61 +215,6 @@ impl MapKey {
             IpAddr::V4(address) => Self::PrefixV4(Key::new(length, prefix_v4(address.octets()))),
             IpAddr::V6(address) => Self::PrefixV6(Key::new(length, address.octets())),
         }
-    }
-}
-
-/// Many entries, by the maps that they are kept in.
-struct Sorted<V> {
-    hosts_v4: Column<HostV4, V>,
-    scopes_v6: Column<ScopeV6, V>,
-    prefixes_v4: Column<Key<PrefixV4>, V>,
-    prefixes_v6: Column<Key<PrefixV6>, V>,
-}
-
-impl<V: Copy> Sorted<V> {
-    fn of(entries: impl Iterator<Item = (IpNet, V)>) -> Self {
-        let mut sorted = Self {
-            hosts_v4: Column::default(),
-            scopes_v6: Column::default(),
-            prefixes_v4: Column::default(),
-            prefixes_v6: Column::default(),
-        };
-        for (network, value) in entries {
-            match MapKey::of(&network) {
-                MapKey::HostV4(key) => sorted.hosts_v4.push(network, key, value),
-                MapKey::ScopeV6(key) => sorted.scopes_v6.push(network, key, value),
-                MapKey::PrefixV4(key) => sorted.prefixes_v4.push(network, key, value),
-                MapKey::PrefixV6(key) => sorted.prefixes_v6.push(network, key, value),
-            }
-        }
-        sorted
-    }
-}
-
-/// Entries of one map, as a batch call wants them.
-struct Column<K, V> {
-    networks: Vec<IpNet>,
-    keys: Vec<K>,
-    values: Vec<V>,
-}
-
-impl<K, V> Default for Column<K, V> {
-    fn default() -> Self {
-        Self { networks: Vec::new(), keys: Vec::new(), values: Vec::new() }
-    }
-}
-
-impl<K, V: Copy> Column<K, V> {
-    fn push(&mut self, network: IpNet, key: K, value: V) {
-        self.networks.push(network);
-        self.keys.push(key);
-        self.values.push(value);
-    }
-
-    /// Runs a batch call, and returns what it left undone.
-    fn rest(&self, call: impl FnOnce(&[K], &[V]) -> usize) -> Vec<(IpNet, V)> {
-        let done = if self.keys.is_empty() { 0 } else { call(&self.keys, &self.values) };
-        self.networks.iter().copied().zip(self.values.iter().copied()).skip(done).collect()
     }
 }
 

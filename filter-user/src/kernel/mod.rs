@@ -16,6 +16,7 @@ mod list;
 mod maps;
 mod probe;
 mod reports;
+mod sorted;
 mod view;
 
 pub use attach::{Attachment, unload, unload_own};

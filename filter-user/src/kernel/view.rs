@@ -192,7 +192,7 @@ impl View {
         Ok(DumpView { blocks: blocks.collect(), never: never.collect() })
     }
 
-    fn describe_list<V: Pod>(&self, list: &List<V>) -> Result<Vec<MapView>, KernelError> {
+    fn describe_list<V: Pod + Send + Sync>(&self, list: &List<V>) -> Result<Vec<MapView>, KernelError> {
         let names = list.names;
         let describe = |name, kind, entries| describe(&self.directory, name, kind, entries);
         Ok(vec![
