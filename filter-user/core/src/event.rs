@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::decision::{Never, Origin};
+use crate::decision::{Block, Never, Origin};
 use crate::offence::Kind;
 use crate::time::Timestamp;
 
@@ -177,6 +177,14 @@ impl What {
             | Self::NoRoom
             | Self::Dropped { .. } => &[],
         }
+    }
+}
+
+impl What {
+    /// A block begins.
+    pub fn blocked(block: &Block, enforced: bool, led_by: Vec<EventId>) -> Self {
+        let Block { origin, reason, author, until, .. } = block.clone();
+        Self::Blocked { origin, reason, author, until, enforced, led_by }
     }
 }
 

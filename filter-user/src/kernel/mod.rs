@@ -1,8 +1,9 @@
 //! The kernel filter from user space: loading, attaching, pinning, writing and reading.
 //!
-//! The only module that names aya. [`filter`] loads the program and is the one writer of the maps, [`attach`] is about
-//! interfaces, [`view`] reads pinned maps for the command line, [`interface`] asks netlink. Everything that lasts is
-//! pinned: the filter outlives whoever loaded it, until [`unload`].
+//! The only module that names aya. [`filter`] loads the program and is the one writer of the maps: [`list`] is one list's
+//! maps, [`gate`] its gates, [`sorted`] and [`mod@batch`] bring many entries at once. [`attach`] is about interfaces,
+//! [`interface`] asks netlink, [`view`] reads pinned maps for the command line, [`reports`] hears of drops, [`probe`] asks
+//! the program about a frame. Everything that lasts is pinned: the filter outlives whoever loaded it, until [`unload`].
 
 mod attach;
 mod batch;

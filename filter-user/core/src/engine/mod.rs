@@ -243,14 +243,7 @@ impl Engine {
         if !self.policy.observe {
             self.effects.push_back(Effect::EndSessions(network));
         }
-        let what = What::Blocked {
-            origin: block.origin,
-            reason: block.reason.clone(),
-            author: block.author.clone(),
-            until: block.until,
-            enforced: !self.policy.observe,
-            led_by,
-        };
+        let what = What::blocked(&block, !self.policy.observe, led_by);
         block.event = self.log(network, what, now);
         self.effects.push_back(Effect::Store(Record::PutBlock(block.clone())));
         self.blocks.insert(network, until, block.clone());

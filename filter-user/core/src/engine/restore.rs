@@ -107,14 +107,7 @@ impl Engine {
                 observed: false,
                 event: EventId(0),
             };
-            let what = What::Blocked {
-                origin: block.origin,
-                reason: block.reason.clone(),
-                author: block.author.clone(),
-                until: block.until,
-                enforced: !self.policy.observe,
-                led_by: Vec::new(),
-            };
+            let what = What::blocked(&block, !self.policy.observe, Vec::new());
             block.event = self.log(network, what, now);
             self.effects.push_back(Effect::Store(Record::PutBlock(block.clone())));
             self.blocks.insert(network, held.until, block);

@@ -1,7 +1,8 @@
 //! SMTP as the edge understands it, without a socket.
 //!
 //! [`mod@line`] frames, [`command`] and [`reply`] read one unit each, [`ehlo`] narrows what is offered, [`body`] finds
-//! the end of a message, [`voice`] is what we say ourselves, [`event`] is what is reported, and [`session`] is the machine between the two sides.
+//! the end of a message, [`login`] follows an AUTH exchange, [`voice`] is what we say ourselves, [`event`] is what is
+//! reported, and [`session`] is the machine between the two sides.
 
 pub mod body;
 pub mod command;
