@@ -5,23 +5,28 @@
 
 mod effective;
 mod error;
+mod ips;
+mod kernel;
 mod log;
+mod login;
 mod raw;
+mod replies;
+mod sessions;
+mod smtp;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use filter_core::limits::Limits;
 use filter_core::policy::Policy;
-use filter_core::smtp::session::Patience;
 use filter_core::smtp::voice::Templates;
-
-use crate::kernel::Capacity;
 
 pub use effective::Setting;
 pub use error::ConfigError;
+pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
+pub use smtp::{ClientAddress, SmtpConfig};
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/gatepost/gatepost.toml";
@@ -49,62 +54,6 @@ pub struct Config {
     pub templates: Templates,
     /// What is logged, and how.
     pub log: LogConfig,
-}
-
-/// How packets are filtered.
-#[derive(Debug, Clone)]
-pub struct KernelConfig {
-    /// Whether there is a kernel filter at all.
-    pub enabled: bool,
-    /// Interfaces to attach to; empty: that of the default route, loopback if there is none.
-    pub interfaces: Vec<String>,
-    /// How to attach.
-    pub attach: Attach,
-    /// Where maps and links are pinned.
-    pub pin_directory: PathBuf,
-    /// Drop everything of a blocked source, not only TCP to the protected ports.
-    pub drop_all: bool,
-    /// Ports that blocked sources cannot reach; those that we listen on are always among them.
-    pub protected_ports: Vec<u16>,
-    /// How long open sessions of a newly blocked source may go on, to hear why they end.
-    pub grace: Duration,
-    /// New connections of a blocked source that come through to hear why, counted for each block.
-    pub courtesy_replies: u32,
-    /// Room for entries in the kernel.
-    pub capacity: Capacity,
-}
-
-/// How the filter is attached to an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attach {
-    /// In the driver, else generic.
-    Auto,
-    /// In the driver only.
-    Native,
-    /// In the network stack: slower, and never resets the network card.
-    Generic,
-}
-
-/// How SMTP is relayed.
-#[derive(Debug, Clone)]
-pub struct SmtpConfig {
-    /// Where to listen.
-    pub listen: Vec<SocketAddr>,
-    /// Where to relay to.
-    pub mail_server: SocketAddr,
-    /// How the mail server learns the client's address.
-    pub client_address: ClientAddress,
-    /// How long each side may take.
-    pub patience: Patience,
-}
-
-/// How the client's address is handed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientAddress {
-    /// PROXY protocol version 2, before anything else on the connection.
-    ProxyV2,
-    /// Not at all: the mail server sees every client as the gateway.
-    None,
 }
 
 impl Config {
@@ -139,6 +88,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use filter_core::offence::Kind;
 
     use super::*;

@@ -1,0 +1,123 @@
+//! Scores and blocks: section `[ips]`, in the words of the help page.
+
+use std::time::Duration;
+
+use filter_core::client::ScopeWidth;
+use filter_core::offence::Kind;
+use filter_core::policy::{Credit, Evaluate, Multipliers, Policy, Repeat};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Place};
+use super::value::{at_least, span};
+
+/// The section as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ips {
+    client_error_monitor_period: Option<Spanned<String>>,
+    client_error_block_threshold: Option<Spanned<u32>>,
+    client_error_block_time: Option<Spanned<String>>,
+    evaluate: EvaluateWord,
+    repeat_factor: Option<Spanned<u32>>,
+    repeat_memory: Option<Spanned<String>>,
+    maximum_block_time: Option<Spanned<String>>,
+    credit_for_success: Option<u32>,
+    maximum_credit: Option<u32>,
+    widen_after: Option<Spanned<u32>>,
+    scope_width_v4: Option<Spanned<u8>>,
+    scope_width_v6: Option<Spanned<u8>>,
+    bad_authentication_multiplier: Option<u32>,
+    relay_denied_multiplier: Option<u32>,
+    bad_local_rcpt_multiplier: Option<u32>,
+    syntax_error_multiplier: Option<u32>,
+    early_talker_multiplier: Option<u32>,
+    bare_newline_multiplier: Option<u32>,
+    plaintext_after_starttls_multiplier: Option<u32>,
+    session_overflow_multiplier: Option<u32>,
+    timeout_multiplier: Option<u32>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum EvaluateWord {
+    #[default]
+    AtOnce,
+    OnConnect,
+}
+
+impl Ips {
+    pub(super) fn validate(self, observe: bool, place: &Place<'_>) -> Result<Policy, ConfigError> {
+        let standard = Policy::default();
+        let second = Duration::from_secs(1);
+        let multipliers = self.multipliers();
+        let threshold = self.client_error_block_threshold;
+        if let Some(zero) = threshold.as_ref().filter(|threshold| *threshold.get_ref() == 0) {
+            let message =
+                "0 would block everybody; use a high threshold or mode = \"observe\" to block nobody".into();
+            return Err(place.value(Some(zero.span()), "client_error_block_threshold", message));
+        }
+        let widest = self.scope_width_v4.as_ref().or(self.scope_width_v6.as_ref()).map(Spanned::span);
+        let (v4, v6) =
+            (self.scope_width_v4.map(Spanned::into_inner), self.scope_width_v6.map(Spanned::into_inner));
+        let scope_width = ScopeWidth::new(v4.unwrap_or(32), v6.unwrap_or(64)).ok_or_else(|| {
+            let message = "prefix lengths go from 8 to 32 for IPv4 and from 32 to 128 for IPv6".into();
+            place.value(widest, "scope_width", message)
+        })?;
+        let period = span("client_error_monitor_period", self.client_error_monitor_period, second, place)?;
+        let time = span("client_error_block_time", self.client_error_block_time, second, place)?;
+        let memory = span("repeat_memory", self.repeat_memory, second, place)?;
+        let maximum = span("maximum_block_time", self.maximum_block_time, second, place)?;
+        let factor =
+            at_least("repeat_factor", self.repeat_factor, 1, 1, "1 is the same block time each time", place)?;
+        let one = "one blocked address would block its whole network; 0 switches this off";
+        let widen_after = match self.widen_after {
+            Some(zero) if *zero.get_ref() == 0 => 0,
+            wanted => at_least("widen_after", wanted, 2, 0, one, place)?,
+        };
+        Ok(Policy {
+            monitor_period: period.unwrap_or(standard.monitor_period),
+            block_threshold: threshold.map_or(standard.block_threshold, Spanned::into_inner),
+            block_time: time.unwrap_or(standard.block_time),
+            multipliers,
+            scope_width,
+            observe,
+            evaluate: match self.evaluate {
+                EvaluateWord::AtOnce => Evaluate::AtOnce,
+                EvaluateWord::OnConnect => Evaluate::OnConnect,
+            },
+            repeat: Repeat {
+                factor,
+                memory: memory.unwrap_or(standard.repeat.memory),
+                maximum: maximum.unwrap_or(standard.repeat.maximum),
+            },
+            credit: Credit {
+                per_success: self.credit_for_success.unwrap_or(standard.credit.per_success),
+                maximum: self.maximum_credit.unwrap_or(standard.credit.maximum),
+            },
+            widen_after,
+            login: standard.login,
+        })
+    }
+
+    fn multipliers(&self) -> Multipliers {
+        let mut multipliers = Multipliers::default();
+        for kind in Kind::ALL {
+            let configured = match kind {
+                Kind::BadAuthentication => self.bad_authentication_multiplier,
+                Kind::RelayDenied => self.relay_denied_multiplier,
+                Kind::BadLocalRcpt => self.bad_local_rcpt_multiplier,
+                Kind::SyntaxError => self.syntax_error_multiplier,
+                Kind::EarlyTalker => self.early_talker_multiplier,
+                Kind::BareNewline => self.bare_newline_multiplier,
+                Kind::PlaintextAfterStarttls => self.plaintext_after_starttls_multiplier,
+                Kind::SessionOverflow => self.session_overflow_multiplier,
+                Kind::Timeout => self.timeout_multiplier,
+            };
+            if let Some(multiplier) = configured {
+                multipliers.set(kind, multiplier);
+            }
+        }
+        multipliers
+    }
+}

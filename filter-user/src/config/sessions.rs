@@ -1,0 +1,49 @@
+//! Session limits: section `[sessions]`.
+
+use filter_core::client::ScopeWidth;
+use filter_core::limits::Limits;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Place};
+use super::value::{Networks, networks};
+
+/// The section as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "these are the help page's own names")]
+pub(super) struct Sessions {
+    maximum_sessions: Option<u32>,
+    maximum_incoming_sessions: Option<u32>,
+    sessions_to_reserve: Option<Spanned<u32>>,
+    maximum_sessions_per_address: Option<u32>,
+    reserve_sessions_for: Option<Spanned<Networks>>,
+    no_auth_networks: Option<Spanned<Networks>>,
+}
+
+impl Sessions {
+    pub(super) fn validate(self, scope_width: ScopeWidth, place: &Place<'_>) -> Result<Limits, ConfigError> {
+        let maximum_incoming_sessions = self.maximum_incoming_sessions.unwrap_or(100);
+        if let Some(reserve) = &self.sessions_to_reserve
+            && *reserve.get_ref() > maximum_incoming_sessions
+        {
+            let message = format!(
+                "the reserve is carved out of maximum_incoming_sessions, so it can be at most {maximum_incoming_sessions}"
+            );
+            return Err(place.value(Some(reserve.span()), "sessions_to_reserve", message));
+        }
+        let private = "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7, fe80::/10";
+        let no_auth =
+            self.no_auth_networks.unwrap_or_else(|| Spanned::new(0..0, Networks::Commas(private.into())));
+        let reserve_for = self.reserve_sessions_for.map(|list| networks("reserve_sessions_for", list, place));
+        Ok(Limits {
+            maximum_sessions: self.maximum_sessions.unwrap_or(1000),
+            maximum_incoming_sessions,
+            sessions_to_reserve: self.sessions_to_reserve.map_or(0, Spanned::into_inner),
+            maximum_sessions_per_address: self.maximum_sessions_per_address.unwrap_or(20),
+            reserve_sessions_for: reserve_for.transpose()?.unwrap_or_default(),
+            no_auth_networks: networks("no_auth_networks", no_auth, place)?,
+            scope_width,
+        })
+    }
+}
