@@ -43,14 +43,24 @@ pub struct Reply {
 impl Client {
     /// Tries to connect to port 25 of the gateway from one of the internet's addresses.
     pub fn attempt(world: &World, from: &str) -> Result<Attempt> {
+        Self::attempt_on(world, from, 25)
+    }
+
+    /// Tries to connect to a port of the gateway from one of the internet's addresses.
+    pub fn attempt_on(world: &World, from: &str, port: u16) -> Result<Attempt> {
         let from: IpAddr = from.parse()?;
         let gateway: IpAddr = if from.is_ipv4() { GATEWAY_V4 } else { GATEWAY_V6 }.parse()?;
-        world.internet.enter(|| connect(from, SocketAddr::new(gateway, 25)))
+        world.internet.enter(|| connect(from, SocketAddr::new(gateway, port)))
     }
 
     /// Connects, or fails.
     pub fn connect(world: &World, from: &str) -> Result<Self> {
-        match Self::attempt(world, from)? {
+        Self::connect_on(world, from, 25)
+    }
+
+    /// Connects to a port, or fails.
+    pub fn connect_on(world: &World, from: &str, port: u16) -> Result<Self> {
+        match Self::attempt_on(world, from, port)? {
             Attempt::Connected(client) => Ok(client),
             other => bail!("{from} cannot connect: {other:?}"),
         }
@@ -91,7 +101,12 @@ impl Client {
 
     /// Sends bytes.
     pub fn send(&mut self, bytes: &str) -> Result<()> {
-        Ok(self.reader.get_mut().write_all(bytes.as_bytes())?)
+        self.send_bytes(bytes.as_bytes())
+    }
+
+    /// Sends bytes that are no text.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.reader.get_mut().write_all(bytes)?)
     }
 
     /// Sends a command and reads a reply of this code.

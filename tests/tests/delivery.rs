@@ -137,7 +137,10 @@ fn a_mail_server_that_is_not_there_is_a_421_and_one_warning() {
         let warnings = agent.log().matches("the mail server does not answer").count();
         ensure!(warnings == 1, "{warnings} warnings");
         let status = ask(world, &["status"])?;
-        ensure!(status["mail_server_up"] == false && status["offences"] == 0, "{status}");
+        ensure!(
+            status["services"][0]["mail_servers"][0]["up"] == false && status["offences"] == 0,
+            "{status}"
+        );
         agent.stop()
     });
 }

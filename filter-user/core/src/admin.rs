@@ -174,6 +174,30 @@ pub struct KernelTotals {
     pub dropped_bytes: u64,
 }
 
+/// One service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// The mail servers behind it, in the order in which they are asked.
+    pub mail_servers: Vec<MailServerView>,
+    /// Its own session limits; none: it shares those of all others without.
+    pub sessions: Option<SessionsView>,
+    /// Messages that its mail servers have accepted.
+    pub messages: u64,
+}
+
+/// One mail server of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailServerView {
+    /// Where it is.
+    pub address: String,
+    /// Whether it took the last connection; none: nobody has asked yet.
+    pub up: Option<bool>,
+}
+
 /// The state of the agent at one glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
@@ -185,12 +209,8 @@ pub struct StatusView {
     pub mode: String,
     /// When the agent started.
     pub started: Timestamp,
-    /// Where it listens.
-    pub listen: Vec<String>,
-    /// The mail server behind it.
-    pub mail_server: String,
-    /// Whether the mail server took the last connection; none: nobody has asked yet.
-    pub mail_server_up: Option<bool>,
+    /// What it serves; the first is `smtp`.
+    pub services: Vec<ServiceView>,
     /// Where the filter is attached; none: the kernel filter is switched off.
     pub interfaces: Vec<InterfaceView>,
     /// What it has done; none: there is none, or its maps cannot be read.

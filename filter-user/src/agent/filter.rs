@@ -1,5 +1,6 @@
 //! The kernel filter of a configuration: loaded whole or not at all, and never in the gateway's own way.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use filter_core::client::host;
@@ -72,12 +73,20 @@ pub fn built_in(config: &Config, surroundings: &Surroundings, now: Now) -> Vec<N
         Never { network, ..never(address, "loopback") }
     });
     let own = surroundings.own.iter().filter(|address| !address.is_loopback());
+    let balancers = config.services.iter().flat_map(|service| &service.proxy_from);
+    let balancers = balancers.map(|network| Never {
+        network: *network,
+        ..never(network.addr(), "load balancer (see `proxy_from`)")
+    });
+    let mut networks = BTreeSet::new();
     loopback
         .into_iter()
         .chain(own.map(|address| never(*address, "this gateway")))
         .chain(surroundings.routers.iter().map(|address| never(*address, "default router")))
-        .chain([never(config.smtp.mail_server.ip(), "mail server")])
+        .chain(config.services.iter().map(|service| never(service.mail_server.ip(), "mail server")))
+        .chain(balancers)
         .filter(|entry| !entry.network.addr().is_loopback() || entry.comment == "loopback")
+        .filter(|entry| networks.insert(entry.network))
         .collect()
 }
 

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 
-use filter_core::admin::{Gauge, InterfaceView, SessionsView, StatusView};
+use filter_core::admin::{Gauge, InterfaceView, ServiceView, SessionsView, StatusView};
 use filter_core::time::Now;
 use tokio::net::TcpListener;
 
-use crate::config::{ClientAddress, Config, LogFormat};
+use crate::config::{ClientAddress, Config, LogFormat, ServiceConfig};
 use crate::kernel::Attachment;
 
 /// What `status` says that does not change while the agent runs.
 pub(super) fn status(
     config: &Config,
-    listeners: &[TcpListener],
+    listeners: &[Vec<TcpListener>],
     attachments: &[Attachment],
     now: Now,
 ) -> StatusView {
@@ -24,14 +24,19 @@ pub(super) fn status(
         program: None,
         attached: None,
     };
+    let service = |(service, listeners): (&ServiceConfig, &Vec<TcpListener>)| ServiceView {
+        name: service.name.clone(),
+        listen: addresses(listeners).iter().map(ToString::to_string).collect(),
+        mail_servers: Vec::new(),
+        sessions: None,
+        messages: 0,
+    };
     StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         name: config.name.clone(),
         mode: mode(config).to_owned(),
         started: now.wall,
-        listen: addresses(listeners).iter().map(ToString::to_string).collect(),
-        mail_server: config.smtp.mail_server.to_string(),
-        mail_server_up: None,
+        services: config.services.iter().zip(listeners).map(service).collect(),
         interfaces: attachments.iter().map(interface).collect(),
         kernel: None,
         pin_directory: config.kernel.pin_directory.display().to_string(),
@@ -59,19 +64,15 @@ pub(super) fn status(
     }
 }
 
-/// Three lines: what it does, what the kernel does, how to look at it.
-pub(super) fn greet(config: &Config, listeners: &[TcpListener], attachments: &[Attachment]) {
+/// A line for each service, and two more: what it does, what the kernel does, how to look at it.
+pub(super) fn greet(config: &Config, listeners: &[Vec<TcpListener>], attachments: &[Attachment]) {
     let say = |line: String| say(config.log.format, &line);
-    let listen: Vec<_> = addresses(listeners).iter().map(ToString::to_string).collect();
-    let how = match config.smtp.client_address {
-        ClientAddress::ProxyV2 => "PROXY protocol v2",
-        ClientAddress::None => "without the client's address",
-    };
-    say(format!(
-        "gatepost listens on {} and relays to {} ({how})",
-        listen.join(", "),
-        config.smtp.mail_server
-    ));
+    for (service, listeners) in config.services.iter().zip(listeners) {
+        // The ports that were found, where a configuration asks for any.
+        let bound = ServiceConfig { listen: addresses(listeners), ..service.clone() };
+        let which = if config.services.len() > 1 { format!(" ({})", service.name) } else { String::new() };
+        say(format!("gatepost{which} {}", bound.summary()));
+    }
     let places: Vec<_> =
         attachments.iter().map(|place| format!("{} ({})", place.interface, place.mode.name())).collect();
     let state = config.state_directory.display();
@@ -85,7 +86,7 @@ pub(super) fn greet(config: &Config, listeners: &[TcpListener], attachments: &[A
         "look at it with: {} status (or block list, maps list, --help); Ctrl-C stops it",
         how_to_ask(config)
     ));
-    if config.smtp.client_address == ClientAddress::None {
+    if config.services.iter().any(|service| service.client_address == ClientAddress::None) {
         tracing::warn!(
             "the mail server sees every client as this gateway: make sure that it does not relay for it"
         );

@@ -4,6 +4,7 @@
 //! the engine brings to one state, and then the first client. Stopping goes the other way round, and leaves the filter
 //! where it is: it protects the gateway while no agent runs.
 
+mod books;
 mod error;
 mod filter;
 mod introduction;
@@ -19,9 +20,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, ServiceConfig};
 use crate::control;
-use crate::edge::{Backend, Edge};
+use crate::edge::{Edge, Service};
 use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
@@ -36,7 +37,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Everything that can be refused before the kernel filter is touched.
 struct Prepared {
-    listeners: Vec<TcpListener>,
+    /// Those of each service.
+    listeners: Vec<Vec<TcpListener>>,
     control: UnixListener,
     surroundings: Surroundings,
     store: Store,
@@ -62,8 +64,10 @@ pub async fn run(config: &Config, unload_on_exit: bool) -> Result<(), AgentError
 
 async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     raise_open_files();
-    let listeners =
-        config.smtp.listen.iter().map(|address| Edge::bind(*address)).collect::<Result<_, _>>()?;
+    let bind = |service: &ServiceConfig| {
+        service.listen.iter().map(|address| Edge::bind(*address)).collect::<Result<Vec<_>, _>>()
+    };
+    let listeners = config.services.iter().map(bind).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
@@ -83,22 +87,28 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     engine.remember(stored.past);
     engine.restore((stored.blocks, stored.nevers), &held, built_in(config, &surroundings, now), now);
     let voice = Arc::new(Voice::new(&config.name, &config.templates));
-    let (ips, inbox) = Ips::new(engine, store.clone(), config.limits.clone(), voice.as_ref().into());
+    let (ips, inbox) = Ips::new(engine, store.clone(), books::limits(config), voice.as_ref().into());
     if let Some(filter) = &filter {
         let inbox = inbox.clone();
         filter.follow_reports(move |drop| inbox.dropped(drop))?;
     }
     let ids = start_ids(config)?;
     let ips = ips.reported_to(ids.clone()).enforced_by(Enforcer::new(filter));
-    let backend = Backend::new(config.smtp.mail_server, config.smtp.client_address);
-    let edge = Arc::new(Edge::new(inbox.clone(), backend, voice, config.smtp.patience));
+    let edge = Arc::new(Edge::new(inbox.clone(), voice));
+    let books = books::books(config);
+    let services: Arc<[_]> = config
+        .services
+        .iter()
+        .zip(books)
+        .map(|(service, book)| Arc::new(Service::new(Arc::clone(&edge), service, book)))
+        .collect();
 
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
     let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone()));
     let routes = control::Agent {
         inbox: inbox.clone(),
         store: store.clone(),
-        edge: Arc::clone(&edge),
+        services: Arc::clone(&services),
         reloader: Arc::clone(&reloader),
         ids: ids.clone(),
         fixed,
@@ -106,8 +116,10 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
     let mut control = tokio::spawn(control::serve(control, routes));
-    let servers: Vec<_> =
-        listeners.into_iter().map(|listener| tokio::spawn(Arc::clone(&edge).serve(listener))).collect();
+    let pairs = services.iter().zip(listeners).flat_map(|(service, listeners)| {
+        listeners.into_iter().map(move |listener| (Arc::clone(service), listener))
+    });
+    let servers: Vec<_> = pairs.map(|(service, listener)| tokio::spawn(service.serve(listener))).collect();
 
     let ended = tokio::select! {
         stop = stop_signal(&reloader, is_first_try) => stop.map_err(AgentError::System),
@@ -142,7 +154,7 @@ fn start_ids(config: &Config) -> Result<Option<IdsLog>, AgentError> {
 /// Lets open sessions say their last words, for as long as that may take.
 async fn farewell(inbox: &Inbox) {
     let all_gone = async {
-        while inbox.ask(Request::Count).await.is_some_and(|counts| counts.sessions.total.used > 0) {
+        while inbox.ask(Request::Count).await.is_some_and(|counts| counts.open > 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

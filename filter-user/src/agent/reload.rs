@@ -8,7 +8,8 @@ use std::fmt::Debug;
 use filter_core::policy::Policy;
 use filter_core::smtp::voice::Voice;
 
-use crate::config::{Config, ConfigError};
+use super::books;
+use crate::config::{Config, ConfigError, ServiceConfig};
 use crate::ips::{Inbox, Reload, Request};
 
 /// Why the configuration in force stays.
@@ -46,7 +47,7 @@ impl Reloader {
         let replies = (&Voice::new(&self.started_with.name, &config.templates)).into();
         // The kernel's mode was written when the filter was loaded; the engine's must be the same.
         let policy = Policy { observe: self.started_with.policy.observe, ..config.policy.clone() };
-        let limits = config.limits.clone();
+        let limits = books::limits_again(&self.started_with, &config);
         let wanted = Box::new(Reload { policy, limits, replies });
         self.inbox.ask(|answer| Request::Reload(wanted, answer)).await.ok_or(ReloadError::Stopping)?;
         let waiting = waiting(&self.started_with, &config);
@@ -67,10 +68,22 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         differ("state_directory", &before.state_directory, &after.state_directory),
         differ("control_socket", &before.control_socket, &after.control_socket),
         differ("[kernel]", &before.kernel, &after.kernel),
-        differ("[smtp]", &before.smtp, &after.smtp),
+        differ("[smtp]", &lasting(&before.services, true), &lasting(&after.services, true)),
+        differ("[services]", &lasting(&before.services, false), &lasting(&after.services, false)),
         differ("[log]", &before.log, &after.log),
     ];
     found.into_iter().flatten().collect()
+}
+
+/// What of the services cannot change while they listen: of the first one, or of all others. Limits can, if a service has
+/// its own before and after.
+fn lasting(services: &[ServiceConfig], first: bool) -> Vec<(ServiceConfig, bool)> {
+    let (head, others) = services.split_at(services.len().min(1));
+    let chosen = if first { head } else { others };
+    let strip = |service: &ServiceConfig| {
+        (ServiceConfig { limits: None, ..service.clone() }, service.limits.is_some())
+    };
+    chosen.iter().map(strip).collect()
 }
 
 #[cfg(test)]
@@ -82,9 +95,13 @@ mod tests {
         let config = |text: &str| Config::parse(text, None).unwrap();
         let before = config("");
         let after = config(
-            "mode = \"observe\"\n[smtp]\nmail_server = \"192.0.2.1:25\"\n[ips]\nrepeat_factor = 2\n[log]\nids_file = \"x\"\n",
+            "mode = \"observe\"\n[smtp]\nmail_server = \"192.0.2.1:25\"\n[ips]\nrepeat_factor = 2\n[log]\nids_file = \"x\"\n\
+             [services.a]\nlisten = [\"[::]:587\"]\n",
         );
-        assert_eq!(waiting(&before, &after), ["mode", "[smtp]", "[log]"]);
+        assert_eq!(waiting(&before, &after), ["mode", "[smtp]", "[services]", "[log]"]);
         assert!(waiting(&before, &before).is_empty());
+        let own = |maximum: u32| config(&format!("[smtp.sessions]\nmaximum_sessions = {maximum}\n"));
+        assert!(waiting(&own(5), &own(6)).is_empty(), "limits change at once");
+        assert_eq!(waiting(&before, &own(5)), ["[smtp]"], "books do not");
     }
 }

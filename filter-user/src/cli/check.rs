@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::table::{self, Table, duration};
 use super::{Failure, Output};
-use crate::config::Config;
+use crate::config::{Config, ServiceConfig};
 
 /// A good configuration, in numbers.
 #[derive(Debug, Serialize)]
@@ -16,7 +16,15 @@ struct Meaning {
     block_threshold: u32,
     monitor_period_seconds: u64,
     block_time_seconds: u64,
+    services: Vec<ServiceMeaning>,
     events: Vec<Weight>,
+}
+
+/// One service in words.
+#[derive(Debug, Serialize)]
+struct ServiceMeaning {
+    name: String,
+    does: String,
 }
 
 /// One kind of event, and what it takes to be blocked for it alone.
@@ -33,6 +41,7 @@ struct Weight {
 pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
     let policy = &config.policy;
     let events: Vec<_> = Kind::ALL.into_iter().map(|kind| weigh(policy, kind)).collect();
+    let services: Vec<_> = config.services.iter().map(describe).collect();
     let file = config.file.as_ref().map(|file| file.display().to_string());
     if output.json {
         return table::json(&Meaning {
@@ -40,10 +49,14 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
             block_threshold: policy.block_threshold,
             monitor_period_seconds: policy.monitor_period.as_secs(),
             block_time_seconds: policy.block_time.as_secs(),
+            services,
             events,
         });
     }
     table::line(&format!("{}: good", file.as_deref().unwrap_or("built-in defaults")))?;
+    for service in services {
+        table::line(&format!("service {}: {}", service.name, service.does))?;
+    }
     table::line(&format!(
         "a client is blocked for {} when its events of the last {} add up to {}:",
         duration(policy.block_time),
@@ -57,6 +70,26 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
         table.row(&[number.to_string(), name.to_owned(), multiplier.to_string(), alone]);
     }
     Ok(table.print()?)
+}
+
+fn describe(service: &ServiceConfig) -> ServiceMeaning {
+    let sessions = service.limits.as_ref().map_or_else(
+        || "session limits shared".to_owned(),
+        |limits| {
+            format!(
+                "session limits of its own: {}, {} incoming",
+                limits.maximum_sessions, limits.maximum_incoming_sessions
+            )
+        },
+    );
+    let balancers = match service.proxy_from.len() {
+        0 => String::new(),
+        count => format!("; PROXY headers from {count} networks of load balancers"),
+    };
+    ServiceMeaning {
+        name: service.name.clone(),
+        does: format!("{}; {sessions}{balancers}", service.summary()),
+    }
 }
 
 fn weigh(policy: &Policy, kind: Kind) -> Weight {

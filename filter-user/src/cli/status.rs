@@ -1,6 +1,6 @@
 //! `gatepost status`.
 
-use filter_core::admin::{Gauge, InterfaceView, KernelTotals, StatusView};
+use filter_core::admin::{Gauge, InterfaceView, KernelTotals, SessionsView, StatusView};
 
 use super::table::{self, Table, bytes, duration, time};
 use super::{Failure, Output};
@@ -13,13 +13,10 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         return table::json(&status);
     }
     let up = duration(clock::now().wall.since(status.started));
-    let gauge = |gauge: Gauge| format!("{} of {}", gauge.used, gauge.limit);
     let sessions = &status.sessions;
-    let mail_server = match status.mail_server_up {
-        Some(true) => "answers",
-        Some(false) => "does not answer",
-        None => "not asked yet",
-    };
+    // What came of connections is counted in the book that they were for.
+    let books = || status.services.iter().filter_map(|service| service.sessions.as_ref()).chain([sessions]);
+    let sum = |number: fn(&SessionsView) -> u64| books().map(number).sum::<u64>();
     let place = |place: &InterfaceView| {
         let program = place.program.map_or_else(String::new, |id| format!(", program {id}"));
         let since = place.attached.map_or_else(String::new, |since| format!(", since {}", time(since)));
@@ -34,8 +31,15 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         Table::new(&["gatepost", &format!("{} as {}, {} mode", status.version, status.name, status.mode)]);
     let mut row = |name: &str, value: String| table.row(&[name, &value]);
     row("running", format!("for {up}, since {}", time(status.started)));
-    row("listening", status.listen.join(", "));
-    row("mail server", format!("{} ({mail_server})", status.mail_server));
+    for service in &status.services {
+        row(&format!("service {}", service.name), format!("listens on {}", service.listen.join(", ")));
+        for server in &service.mail_servers {
+            row("  mail server", format!("{} ({})", server.address, health(server.up)));
+        }
+        if let Some(sessions) = &service.sessions {
+            row("  sessions", pools(sessions));
+        }
+    }
     row("kernel filter", kernel);
     for place in &status.interfaces {
         if let Some(reason) = &place.fallback {
@@ -46,17 +50,15 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         let KernelTotals { passed, dropped, dropped_bytes } = totals;
         row("  packets", format!("{dropped} dropped ({}), {passed} passed", bytes(dropped_bytes)));
     }
-    row("sessions", gauge(sessions.total));
-    row(
-        "  incoming",
-        format!("{}, {} in reserved places", gauge(sessions.incoming), gauge(sessions.reserved)),
-    );
-    row("  local", sessions.local.to_string());
+    row("sessions", pools(sessions));
     row(
         "since start",
         format!(
             "{} sessions, {} messages, {} over a limit, {} refused as blocked",
-            sessions.admitted, status.messages, sessions.overflowed, sessions.refused
+            sum(|book| book.admitted),
+            status.messages,
+            sum(|book| book.overflowed),
+            sum(|book| book.refused)
         ),
     );
     row("offences", format!("{} since start, {} clients with a score", status.offences, status.watched));
@@ -76,4 +78,24 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         }
     }
     Ok(table.print()?)
+}
+
+/// The places of one session book.
+fn pools(sessions: &SessionsView) -> String {
+    let gauge = |gauge: Gauge| format!("{} of {}", gauge.used, gauge.limit);
+    format!(
+        "{}; incoming {}, {} in reserved places; local {}",
+        gauge(sessions.total),
+        gauge(sessions.incoming),
+        gauge(sessions.reserved),
+        sessions.local
+    )
+}
+
+const fn health(up: Option<bool>) -> &'static str {
+    match up {
+        Some(true) => "answers",
+        Some(false) => "does not answer",
+        None => "not asked yet",
+    }
 }

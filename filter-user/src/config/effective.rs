@@ -34,7 +34,11 @@ impl Config {
         let place = Place::new(self.file.as_deref(), text);
         let all = settings(&shipped, &Place::new(Some(Path::new("the shipped file")), &shipped))?;
         let own = settings(text, &place)?;
-        let effective = all.into_iter().map(|found| {
+        // Of a service, and of limits of its own, what is not written is as in the section that it is taken from.
+        let all = all.into_iter().filter(|found| !found.section.contains('.'));
+        let extra = own.iter().filter(|own| own.section.contains('.'));
+        let extra: Vec<_> = extra.map(|own| own.clone().into_setting(&place)).collect();
+        let effective = all.map(|found| {
             let is_same = |own: &&Found| (&own.section, &own.name) == (&found.section, &found.name);
             let Found { section, name, value, at } = match own.iter().find(is_same) {
                 Some(own) => return own.clone().into_setting(&place),
@@ -48,7 +52,7 @@ impl Config {
             };
             Setting { section, name, value, origin }
         });
-        Ok(effective.collect())
+        Ok(effective.chain(extra).collect())
     }
 }
 
@@ -73,16 +77,20 @@ impl Found {
 fn settings(text: &str, place: &Place<'_>) -> Result<Vec<Found>, ConfigError> {
     let document = DeTable::parse(text).map_err(|error| place.syntax(&error))?;
     let mut found = Vec::new();
-    for (name, value) in document.get_ref() {
-        match value.get_ref() {
-            DeValue::Table(section) => {
-                found.extend(section.iter().map(|(key, value)| one(text, name.get_ref(), key, value)));
-            }
-            _ => found.push(one(text, "", name, value)),
-        }
-    }
+    collect(text, "", document.get_ref(), &mut found);
     found.sort_by_key(|found| found.at);
     Ok(found)
+}
+
+/// The settings of a section and of those inside it, such as `[services.submission]`.
+fn collect(text: &str, section: &str, table: &DeTable<'_>, found: &mut Vec<Found>) {
+    for (key, value) in table {
+        match value.get_ref() {
+            DeValue::Table(inner) if section.is_empty() => collect(text, key.get_ref(), inner, found),
+            DeValue::Table(inner) => collect(text, &format!("{section}.{}", key.get_ref()), inner, found),
+            _ => found.push(one(text, section, key, value)),
+        }
+    }
 }
 
 fn one(text: &str, section: &str, key: &Spanned<impl AsRef<str>>, value: &Spanned<DeValue<'_>>) -> Found {
@@ -137,6 +145,14 @@ mod tests {
         assert_eq!(find(&settings, "client_error_block_threshold"), (Some("1000"), "default"));
         assert_eq!(find(&settings, "ids_file"), (None, "default: none"));
         assert_eq!(find(&settings, "reserve_sessions_for"), (None, "default: nobody"));
+        let settings =
+            effective("[services.a]\nlisten = ['[::]:1']\n[services.a.sessions]\nmaximum_sessions = 3\n");
+        let own: Vec<_> = settings.iter().filter(|setting| setting.section.starts_with("services")).collect();
+        assert_eq!(
+            (own[1].section.as_str(), own[1].name.as_str()),
+            ("services.a.sessions", "maximum_sessions")
+        );
+        assert_eq!((own[1].value.as_deref(), own[1].origin.as_str()), (Some("3"), "gatepost.toml:4"));
         assert!(find(&settings, "name").0.is_some_and(|name| name != "\"mx.example.net\""));
     }
 
@@ -175,6 +191,12 @@ mod tests {
                     (setting.section == section && setting.name == name)
                         || (section.is_empty() && setting.section == name)
                 });
+                // What is a table of its own is shown as one.
+                let is_table = |line: &str| {
+                    line.strip_prefix("#[services.")
+                        .is_some_and(|rest| name == "services" || rest.ends_with(&format!(".{name}]")))
+                };
+                let is_there = is_there || SHIPPED.lines().any(is_table);
                 assert!(is_there, "`{name}` in [{section}] is missing in contrib/gatepost.toml");
             }
         }

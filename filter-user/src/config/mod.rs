@@ -11,8 +11,8 @@ mod log;
 mod login;
 mod raw;
 mod replies;
+mod service;
 mod sessions;
-mod smtp;
 mod value;
 
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub use effective::Setting;
 pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
-pub use smtp::{ClientAddress, SmtpConfig};
+pub use service::{ClientAddress, ServiceConfig};
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/gatepost/gatepost.toml";
@@ -44,9 +44,9 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// The kernel filter; `enabled = false` runs without one.
     pub kernel: KernelConfig,
-    /// The SMTP edge.
-    pub smtp: SmtpConfig,
-    /// Session limits.
+    /// The services of the SMTP edge; the first is that of section `[smtp]`, and there is always that one.
+    pub services: Vec<ServiceConfig>,
+    /// Session limits of the services that have none of their own.
     pub limits: Limits,
     /// Scores and blocks.
     pub policy: Policy,
@@ -79,7 +79,7 @@ impl Config {
     /// The ports that blocked sources cannot reach: the configured ones and those that we listen on.
     pub fn protected_ports(&self) -> Vec<u16> {
         let mut ports = self.kernel.protected_ports.clone();
-        ports.extend(self.smtp.listen.iter().map(SocketAddr::port));
+        ports.extend(self.services.iter().flat_map(|service| &service.listen).map(SocketAddr::port));
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(config.limits.maximum_incoming_sessions, 100);
         assert_eq!(config.limits.maximum_sessions_per_address, 20);
         assert_eq!(config.policy.block_threshold, 1000);
-        assert_eq!(config.smtp.listen[0].to_string(), "[::]:2525");
+        assert_eq!(config.services[0].listen[0].to_string(), "[::]:2525");
         assert!(config.protected_ports().contains(&2525), "a port that we listen on is protected");
         assert!(!config.policy.observe);
     }
@@ -136,7 +136,9 @@ mod tests {
             let log = LogConfig { ids_file: None, ..config.log };
             format!(
                 "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?}",
-                config.smtp, config.policy, config.templates
+                ServiceConfig { proxy_from: Vec::new(), ..config.services[0].clone() },
+                config.policy,
+                config.templates
             )
         };
         assert_eq!(same(shown), same(defaults));

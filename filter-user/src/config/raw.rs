@@ -1,6 +1,7 @@
 //! The configuration file as it is written: every setting optional, every value still to be checked. Each section has
 //! its file; here is the whole, and what stands before all sections.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use filter_core::policy::Policy;
@@ -14,8 +15,8 @@ use super::kernel::Kernel;
 use super::log::Log;
 use super::login::Login;
 use super::replies::Replies;
+use super::service::{self, Service, Shared};
 use super::sessions::Sessions;
-use super::smtp::Smtp;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,7 +26,8 @@ pub(super) struct File {
     state_directory: Option<PathBuf>,
     control_socket: Option<PathBuf>,
     kernel: Kernel,
-    smtp: Smtp,
+    smtp: Service,
+    services: BTreeMap<Spanned<String>, Service>,
     sessions: Sessions,
     ips: Ips,
     login: Login,
@@ -46,14 +48,15 @@ impl File {
     pub(super) fn validate(self, file: Option<PathBuf>, place: &Place<'_>) -> Result<Config, ConfigError> {
         let login = self.login.validate(place)?;
         let policy = Policy { login, ..self.ips.validate(self.mode == Mode::Observe, place)? };
+        let shared = Shared { sessions: &self.sessions, scope_width: policy.scope_width };
         Ok(Config {
             file,
             name: name(self.name, place)?,
             state_directory: self.state_directory.unwrap_or_else(|| "/var/lib/gatepost".into()),
             control_socket: self.control_socket.unwrap_or_else(|| "/run/gatepost/control.sock".into()),
             kernel: self.kernel.validate(place)?,
-            smtp: self.smtp.validate(place)?,
-            limits: self.sessions.validate(policy.scope_width, place)?,
+            services: service::validate(&self.smtp, self.services, &shared, place)?,
+            limits: self.sessions.clone().validate(policy.scope_width, place)?,
             policy,
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,

@@ -1,4 +1,4 @@
-//! Session limits: section `[sessions]`.
+//! Session limits: section `[sessions]`, and `sessions` of a service that has books of its own.
 
 use filter_core::client::ScopeWidth;
 use filter_core::limits::Limits;
@@ -8,8 +8,8 @@ use toml::Spanned;
 use super::error::{ConfigError, Place};
 use super::value::{Networks, networks};
 
-/// The section as it is written.
-#[derive(Debug, Default, Deserialize)]
+/// The section as it is written; also what a service with limits of its own has of it.
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_field_names, reason = "these are the help page's own names")]
 pub(super) struct Sessions {
@@ -22,6 +22,21 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
+    /// With the numbers of another where it has none of its own.
+    pub(super) fn or(self, other: &Self) -> Self {
+        let other = other.clone();
+        Self {
+            maximum_sessions: self.maximum_sessions.or(other.maximum_sessions),
+            maximum_incoming_sessions: self.maximum_incoming_sessions.or(other.maximum_incoming_sessions),
+            sessions_to_reserve: self.sessions_to_reserve.or(other.sessions_to_reserve),
+            maximum_sessions_per_address: self
+                .maximum_sessions_per_address
+                .or(other.maximum_sessions_per_address),
+            reserve_sessions_for: self.reserve_sessions_for.or(other.reserve_sessions_for),
+            no_auth_networks: self.no_auth_networks.or(other.no_auth_networks),
+        }
+    }
+
     pub(super) fn validate(self, scope_width: ScopeWidth, place: &Place<'_>) -> Result<Limits, ConfigError> {
         let maximum_incoming_sessions = self.maximum_incoming_sessions.unwrap_or(100);
         if let Some(reserve) = &self.sessions_to_reserve

@@ -14,7 +14,7 @@ use super::error::{ConfigError, Place};
 const LONGEST_SPAN: Duration = Duration::from_hours(24 * 365);
 
 /// Networks as commas or as an array.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "expected addresses: a text with commas, or an array of texts")]
 pub(super) enum Networks {
     Commas(String),

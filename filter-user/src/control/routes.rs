@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use super::{Author, Problem, events, import};
 use crate::agent::{ReloadError, Reloader};
-use crate::edge::Edge;
+use crate::edge::Service;
 use crate::ids::IdsLog;
 use crate::ips::{Inbox, Request};
 use crate::kernel::{Mode, View};
@@ -37,8 +37,8 @@ pub struct Agent {
     pub inbox: Inbox,
     /// The way to the disk.
     pub store: Store,
-    /// The SMTP edge.
-    pub edge: Arc<Edge>,
+    /// The services of the SMTP edge.
+    pub services: Arc<[Arc<Service>]>,
     /// The way to another configuration.
     pub reloader: Arc<Reloader>,
     /// The file for other tools, if there is one.
@@ -68,22 +68,24 @@ pub(super) fn router(agent: Agent) -> Router {
 async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
     let counts = agent.inbox.ask(Request::Count).await.ok_or_else(Problem::stopping)?;
     let (interfaces, kernel) = kernel(&agent.fixed).await;
+    let services = agent.fixed.services.iter().zip(agent.services.iter());
+    let services = services.map(|(view, service)| service.view(view, &counts)).collect();
     Ok(Json(StatusView {
         interfaces,
         kernel,
-        mail_server_up: agent.edge.backend().is_up(),
+        services,
+        sessions: counts.books.first().cloned().unwrap_or_else(|| agent.fixed.sessions.clone()),
         kernel_pending: counts.kernel_pending,
         store_pending: agent.store.pending(),
         store_failures: agent.store.lost(),
         events_lost: agent.store.events_lost(),
         ids_lost: agent.ids.as_ref().map_or(0, IdsLog::lost),
-        sessions: counts.sessions,
         blocks: counts.blocks,
         never: counts.never,
         watched: counts.watched,
         offences: counts.offences,
         offences_lost: agent.inbox.lost(),
-        messages: agent.edge.messages(),
+        messages: agent.services.iter().map(|service| service.messages()).sum(),
         ..StatusView::clone(&agent.fixed)
     }))
 }

@@ -2,24 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use filter_core::smtp::event::ServerFault;
-use filter_core::time::Instant;
 use ppp::v2;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::clock;
+use super::header::Peer;
+use super::pace::Pace;
 use crate::config::ClientAddress;
 
 /// How long the mail server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Shortest time between two log lines about a mail server that cannot be followed.
-const COMPLAINT_PAUSE: Duration = Duration::from_mins(1);
 
 const UNKNOWN: u8 = 0;
 const UP: u8 = 1;
@@ -31,13 +28,13 @@ pub struct Backend {
     address: SocketAddr,
     client_address: ClientAddress,
     health: AtomicU8,
-    complained: AtomicU64,
+    complaints: Pace,
 }
 
 impl Backend {
     /// A mail server that nobody has asked yet.
     pub const fn new(address: SocketAddr, client_address: ClientAddress) -> Self {
-        Self { address, client_address, health: AtomicU8::new(UNKNOWN), complained: AtomicU64::new(0) }
+        Self { address, client_address, health: AtomicU8::new(UNKNOWN), complaints: Pace::new() }
     }
 
     /// Where it is.
@@ -55,12 +52,12 @@ impl Backend {
     }
 
     /// Opens a connection on behalf of a client.
-    pub(super) async fn connect(&self, client: SocketAddr, local: SocketAddr) -> io::Result<TcpStream> {
+    pub(super) async fn connect(&self, peer: Peer) -> io::Result<TcpStream> {
         let connecting = async {
             let mut stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
             if self.client_address == ClientAddress::ProxyV2 {
-                stream.write_all(&header(client, local)?).await?;
+                stream.write_all(&header(peer.client, peer.local)?).await?;
             }
             Ok(stream)
         };
@@ -71,13 +68,9 @@ impl Backend {
         result
     }
 
-    /// Logs that the mail server could not be followed, at most once per [`COMPLAINT_PAUSE`]: clients decide how often
-    /// it happens.
+    /// Logs that the mail server could not be followed: clients decide how often it happens.
     pub(super) fn complain(&self, fault: ServerFault) {
-        let now = clock::instant();
-        let last = Instant::from_nanos(self.complained.load(Ordering::Relaxed));
-        if last == Instant::from_nanos(0) || now.since(last) >= COMPLAINT_PAUSE {
-            self.complained.store(now.as_nanos(), Ordering::Relaxed);
+        if self.complaints.is_due() {
             tracing::warn!(mail_server = %self.address, "{fault}");
         }
     }
@@ -91,7 +84,7 @@ impl Backend {
                 tracing::warn!(
                     mail_server = %self.address,
                     %error,
-                    "the mail server does not answer; clients hear 421 until it does (see `mail_server` in [smtp])"
+                    "the mail server does not answer; clients hear 421 until it does (see `mail_server` of the service)"
                 );
             }
             Ok(_) if before == DOWN => {

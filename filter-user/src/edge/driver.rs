@@ -4,7 +4,6 @@
 //! breaks is something that happened to the session, never a way around it: what the session has to report is reported.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{sleep, timeout};
 
-use super::{Edge, refusal};
+use super::header::Peer;
+use super::{Service, refusal};
 use crate::clock;
 use crate::ips::Place;
 
@@ -31,16 +31,17 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
-pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr, mut place: Place) {
-    let session = Session::new(Arc::clone(&edge.voice), edge.patience, clock::instant());
+pub(super) async fn run(service: Arc<Service>, mut client: TcpStream, peer: Peer, mut place: Place) {
+    let edge = &service.edge;
+    let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
     let mut session = session.with_login_key(edge.login_key);
-    let client_addr = ClientAddr::new(peer.ip());
+    let client_addr = ClientAddr::new(peer.client.ip());
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
-    if let Some(server) = connect(&edge, &mut session, &client, peer, &mut place).await {
-        relay(&edge, &mut session, &client, server, client_addr, &mut place).await;
+    if let Some(server) = connect(&service, &mut session, &client, peer, &mut place).await {
+        relay(&service, &mut session, &client, server, client_addr, &mut place).await;
     }
-    report(&edge, &mut session, client_addr);
+    report(&service, &mut session, client_addr);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
     let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
@@ -51,14 +52,13 @@ pub(super) async fn run(edge: Arc<Edge>, mut client: TcpStream, peer: SocketAddr
 /// Connects to the mail server while somebody wants it: a client that hangs up must not keep its place for as long as a
 /// mail server takes to answer, and a sanction is heard at once.
 async fn connect(
-    edge: &Edge,
+    service: &Service,
     session: &mut Session,
     client: &TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     place: &mut Place,
 ) -> Option<TcpStream> {
-    let local = client.local_addr().unwrap_or(peer);
-    let mut connecting = pin!(edge.backend.connect(peer, local));
+    let mut connecting = pin!(service.backend.connect(peer));
     // A client that half-closed behind what it asked still waits for the answers.
     while !session.is_over() && !session.has_said_all() {
         tokio::select! {
@@ -77,7 +77,7 @@ async fn connect(
 
 /// Relays until the session is over.
 async fn relay(
-    edge: &Edge,
+    service: &Service,
     session: &mut Session,
     client: &TcpStream,
     mut server: TcpStream,
@@ -108,7 +108,7 @@ async fn relay(
             reply = &mut place.sanction => sanction(session, reply),
             () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
         }
-        report(edge, session, client_addr);
+        report(service, session, client_addr);
     }
 }
 
@@ -192,16 +192,16 @@ fn read_server(session: &mut Session, server: &TcpStream) {
 }
 
 /// Hands the session's facts on.
-fn report(edge: &Edge, session: &mut Session, client: ClientAddr) {
+fn report(service: &Service, session: &mut Session, client: ClientAddr) {
     while let Some(event) = session.poll_event() {
         match event {
-            Event::Offence(offence) => edge.inbox.report(client, offence),
-            Event::LoggedIn => edge.inbox.succeeded(client, Success::LoggedIn),
+            Event::Offence(offence) => service.edge.inbox.report(client, offence),
+            Event::LoggedIn => service.edge.inbox.succeeded(client, Success::LoggedIn),
             Event::MessageAccepted => {
-                edge.inbox.succeeded(client, Success::Delivered);
-                edge.messages.fetch_add(1, Ordering::Relaxed);
+                service.edge.inbox.succeeded(client, Success::Delivered);
+                service.messages.fetch_add(1, Ordering::Relaxed);
             }
-            Event::ServerFault(fault) => edge.backend.complain(fault),
+            Event::ServerFault(fault) => service.backend.complain(fault),
         }
     }
 }

@@ -9,7 +9,8 @@ use filter_core::client::ClientAddr;
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::{Edge, driver, refusal};
+use super::header::{self, Peer};
+use super::{Service, driver, refusal};
 use crate::ips::Admission;
 
 /// Connections that the kernel may hold before they are accepted.
@@ -25,14 +26,16 @@ const ERRORS_BEFORE_WARNING: u32 = 10;
 pub enum EdgeError {
     /// Somebody else has the port.
     #[error(
-        "{0} is in use by another program; stop that one (see `ss -ltnp`) or set `listen` in [smtp] to another port"
+        "{0} is in use by another program; stop that one (see `ss -ltnp`) or set `listen` of the service to another port"
     )]
     InUse(SocketAddr),
     /// A port below 1024 without the permission for it.
     #[error("no permission to listen on {0}; run as root, or give the program CAP_NET_BIND_SERVICE")]
     Permission(SocketAddr),
     /// No such address here.
-    #[error("{0} is not an address of this machine; set `listen` in [smtp] to one that `ip address` shows")]
+    #[error(
+        "{0} is not an address of this machine; set `listen` of the service to one that `ip address` shows"
+    )]
     NotHere(SocketAddr),
     /// Anything else.
     #[error("cannot listen on {0}: {1}")]
@@ -55,13 +58,13 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
     })
 }
 
-pub(super) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
+pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
     let mut trouble = Trouble::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 trouble = Trouble::default();
-                if !receive(&edge, stream, peer).await {
+                if !receive(&service, stream, peer).await {
                     return;
                 }
             }
@@ -111,14 +114,37 @@ impl Trouble {
 }
 
 /// Lets a connection in or refuses it; false when the agent is stopping.
-async fn receive(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr) -> bool {
-    let client = ClientAddr::new(peer.ip());
-    match edge.inbox.admit(client).await {
+async fn receive(service: &Arc<Service>, mut stream: TcpStream, address: SocketAddr) -> bool {
+    let peer = Peer { client: address, local: stream.local_addr().unwrap_or(address) };
+    if !service.is_balancer(address.ip()) {
+        return admit(service, stream, peer).await;
+    }
+    // Whose connection it is stands in its first bytes, which the listener does not wait for. Beyond the bound the
+    // connection is closed unheard.
+    if let Ok(permit) = Arc::clone(&service.edge.headers).try_acquire_owned() {
+        let service = Arc::clone(service);
+        drop(tokio::spawn(async move {
+            match header::read(&mut stream, peer).await {
+                Ok(peer) => {
+                    drop(permit);
+                    admit(&service, stream, peer).await;
+                }
+                Err(error) => service.complain_of_balancer(address, &error),
+            }
+        }));
+    }
+    true
+}
+
+/// Asks whether the client may come in; false when the agent is stopping.
+async fn admit(service: &Arc<Service>, stream: TcpStream, peer: Peer) -> bool {
+    let client = ClientAddr::new(peer.client.ip());
+    match service.edge.inbox.admit(client, service.book).await {
         Some(Admission::Admitted(place)) => {
-            drop(tokio::spawn(driver::run(Arc::clone(edge), stream, peer, place)));
+            drop(tokio::spawn(driver::run(Arc::clone(service), stream, peer, place)));
         }
         Some(Admission::Refused { reply, may_clear }) => {
-            refusal::refuse(edge, stream, peer, reply, may_clear);
+            refusal::refuse(service, stream, peer, reply, may_clear);
         }
         None => return false,
     }

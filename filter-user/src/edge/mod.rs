@@ -1,69 +1,60 @@
-//! The SMTP edge: listeners, connections to the mail server, and the driver between them.
+//! The SMTP edge: services with their listeners, connections to the mail server, and the driver between them.
 //!
 //! Nothing here has an opinion: who may come in is the ips task's to say, what the bytes mean is
 //! [`filter_core::smtp::session`]'s.
 
 mod backend;
 mod driver;
+mod header;
 mod listener;
+mod pace;
 mod refusal;
+mod service;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use filter_core::smtp::login::LoginKey;
-use filter_core::smtp::session::Patience;
 use filter_core::smtp::voice::Voice;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use backend::Backend;
 pub use listener::EdgeError;
+pub use service::Service;
 
 use crate::ips::Inbox;
 use crate::secret;
 
 /// Refused connections that may wait to read their refusal; beyond it they are closed at once.
 const REFUSALS_AT_ONCE: usize = 1000;
+/// Connections of load balancers whose PROXY header is still to come; beyond it they are closed at once.
+const HEADERS_AT_ONCE: usize = 1000;
 
-/// What every connection shares.
+/// What all services share.
 #[derive(Debug)]
 pub struct Edge {
     inbox: Inbox,
-    backend: Backend,
     voice: Arc<Voice>,
-    patience: Patience,
     refusals: Arc<Semaphore>,
-    messages: AtomicU64,
+    headers: Arc<Semaphore>,
     login_key: LoginKey,
 }
 
 impl Edge {
-    /// An edge that asks this inbox, relays to this mail server and speaks in this voice.
-    pub fn new(inbox: Inbox, backend: Backend, voice: Arc<Voice>, patience: Patience) -> Self {
-        let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
-        let login_key = LoginKey(secret::number(), secret::number());
-        Self { inbox, backend, voice, patience, refusals, messages: AtomicU64::new(0), login_key }
+    /// An edge that asks this inbox and speaks in this voice.
+    pub fn new(inbox: Inbox, voice: Arc<Voice>) -> Self {
+        Self {
+            inbox,
+            voice,
+            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
+            headers: Arc::new(Semaphore::new(HEADERS_AT_ONCE)),
+            login_key: LoginKey(secret::number(), secret::number()),
+        }
     }
 
     /// Opens a listening socket.
     pub fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
         listener::bind(address)
-    }
-
-    /// Accepts connections until the task is dropped.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        listener::serve(self, listener).await;
-    }
-
-    /// Messages that the mail server has accepted.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
-    }
-
-    /// The mail server.
-    pub const fn backend(&self) -> &Backend {
-        &self.backend
     }
 }

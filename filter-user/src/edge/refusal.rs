@@ -4,7 +4,6 @@
 //! client is given a moment to close first. Only so many may have that moment at once: a flood of refused connections
 //! costs no more than accepting and closing them.
 
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::{Edge, driver};
+use super::header::Peer;
+use super::{Service, driver};
 use crate::ips::Admission;
 
 /// How long a client may take to close after its last reply.
@@ -28,25 +28,25 @@ const DISCARD_LIMIT: u64 = 65_536;
 
 /// Refuses a connection without holding up the listener.
 pub(super) fn refuse(
-    edge: &Arc<Edge>,
+    service: &Arc<Service>,
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     reply: Arc<str>,
     may_clear: bool,
 ) {
-    let Ok(permit) = Arc::clone(&edge.refusals).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&service.edge.refusals).try_acquire_owned() else {
         say(&stream, &reply);
         return;
     };
-    let edge = Arc::clone(edge);
+    let service = Arc::clone(service);
     tokio::spawn(async move {
         let mut reply = reply;
         if may_clear {
             sleep(SECOND_LOOK).await;
-            match edge.inbox.admit_after_all(ClientAddr::new(peer.ip())).await {
+            match service.edge.inbox.admit_after_all(ClientAddr::new(peer.client.ip()), service.book).await {
                 Some(Admission::Admitted(place)) => {
                     drop(permit);
-                    return driver::run(edge, stream, peer, place).await;
+                    return driver::run(service, stream, peer, place).await;
                 }
                 // What holds now is what the client hears: it may have been blocked meanwhile.
                 Some(Admission::Refused { reply: now, .. }) => reply = now,

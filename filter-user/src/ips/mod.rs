@@ -27,7 +27,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
 pub use enforcer::Enforcer;
-pub use sessions::{Place, Sanction};
+pub use sessions::{BookId, Place, Sanction};
 pub use task::{Ips, Replies};
 
 /// Offences that may wait to be judged; more are dropped and counted, never anything else.
@@ -139,8 +139,8 @@ pub enum Request {
 pub struct Reload {
     /// How offences become blocks.
     pub policy: Policy,
-    /// How many sessions there may be.
-    pub limits: Limits,
+    /// How many sessions there may be, for each book.
+    pub limits: Vec<Limits>,
     /// What refused clients hear.
     pub replies: Replies,
 }
@@ -148,8 +148,10 @@ pub struct Reload {
 /// What is counted in the task.
 #[derive(Debug, Clone)]
 pub struct Counts {
-    /// Sessions now and since the start.
-    pub sessions: SessionsView,
+    /// Sessions now and since the start, in the shared book and in those of services with limits of their own.
+    pub books: Vec<SessionsView>,
+    /// All open sessions.
+    pub open: u64,
     /// Entries of the block list.
     pub blocks: u64,
     /// Entries of the never-block list.
@@ -172,7 +174,7 @@ enum Look {
 
 #[derive(Debug)]
 enum Message {
-    Arrival(ClientAddr, Look, oneshot::Sender<Admission>),
+    Arrival(ClientAddr, BookId, Look, oneshot::Sender<Admission>),
     Departure(sessions::SessionId),
     Offence(ClientAddr, Offence),
     /// A client did what honest clients do.
@@ -197,18 +199,18 @@ pub struct Inbox {
 
 impl Inbox {
     /// Asks whether a client may come in; none: the agent is stopping.
-    pub async fn admit(&self, client: ClientAddr) -> Option<Admission> {
-        self.look(client, Look::First).await
+    pub async fn admit(&self, client: ClientAddr, book: BookId) -> Option<Admission> {
+        self.look(client, book, Look::First).await
     }
 
     /// Asks once more about a connection that was refused; it is not refused twice in the books.
-    pub async fn admit_after_all(&self, client: ClientAddr) -> Option<Admission> {
-        self.look(client, Look::Second).await
+    pub async fn admit_after_all(&self, client: ClientAddr, book: BookId) -> Option<Admission> {
+        self.look(client, book, Look::Second).await
     }
 
-    async fn look(&self, client: ClientAddr, look: Look) -> Option<Admission> {
+    async fn look(&self, client: ClientAddr, book: BookId, look: Look) -> Option<Admission> {
         let (answer, wait) = oneshot::channel();
-        self.messages.send(Message::Arrival(client, look, answer)).ok()?;
+        self.messages.send(Message::Arrival(client, book, look, answer)).ok()?;
         wait.await.ok()
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use filter_core::client::ClientAddr;
-use filter_core::limits::{Book, Limits, Overflow, Permit, Taken};
+use filter_core::limits::{Book, Limits, Overflow, Permit};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Message;
@@ -12,6 +12,15 @@ use super::Message;
 /// Names one session for as long as the agent runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SessionId(u64);
+
+/// Which book a session is counted in: the shared one, or that of a service with limits of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BookId(pub usize);
+
+impl BookId {
+    /// The book of all services without limits of their own.
+    pub const SHARED: Self = Self(0);
+}
 
 /// Somebody decided that a session ends; this is what its client hears.
 pub type Sanction = oneshot::Receiver<Arc<str>>;
@@ -35,42 +44,67 @@ impl Drop for Place {
 #[derive(Debug)]
 struct Open {
     client: ClientAddr,
+    book: BookId,
     permit: Permit,
     /// Taken when the session has been told to end.
     end: Option<oneshot::Sender<Arc<str>>>,
 }
 
+/// One book and its limits.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) book: Book,
+    pub(super) limits: Limits,
+    /// Sessions since the start.
+    pub(super) admitted: u64,
+    /// Connections beyond its limits since the start.
+    pub(super) overflowed: u64,
+    /// Connections refused as blocked since the start.
+    pub(super) refused: u64,
+}
+
 /// All open sessions.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    book: Book,
-    limits: Limits,
+    /// By their [`BookId`]; the shared one is always there.
+    books: Vec<Ledger>,
     open: BTreeMap<SessionId, Open>,
-    admitted: u64,
+    opened: u64,
     messages: mpsc::WeakUnboundedSender<Message>,
 }
 
 impl Sessions {
-    pub(super) fn new(limits: Limits, messages: mpsc::WeakUnboundedSender<Message>) -> Self {
-        Self { book: Book::default(), limits, open: BTreeMap::new(), admitted: 0, messages }
+    /// One book for each of these limits; the first is the shared one.
+    pub(super) fn new(limits: Vec<Limits>, messages: mpsc::WeakUnboundedSender<Message>) -> Self {
+        let ledger =
+            |limits| Ledger { book: Book::default(), limits, admitted: 0, overflowed: 0, refused: 0 };
+        Self { books: limits.into_iter().map(ledger).collect(), open: BTreeMap::new(), opened: 0, messages }
     }
 
-    /// Takes a place, if the limits allow it.
-    pub(super) fn admit(&mut self, client: ClientAddr) -> Result<Option<Place>, Overflow> {
-        let permit = self.book.admit(client, &self.limits)?;
-        Ok(self.open(client, permit))
+    /// Takes a place, if the limits allow it; none: the agent is stopping.
+    pub(super) fn admit(&mut self, client: ClientAddr, book: BookId) -> Result<Option<Place>, Overflow> {
+        let Some(ledger) = self.books.get_mut(book.0) else { return Ok(None) };
+        let permit = ledger.book.admit(client, &ledger.limits)?;
+        Ok(self.open(client, book, permit))
     }
 
     /// Takes a place whatever the limits say.
-    pub(super) fn admit_beyond(&mut self, client: ClientAddr) -> Option<Place> {
-        let permit = self.book.admit_beyond(client, &self.limits);
-        self.open(client, permit)
+    pub(super) fn admit_beyond(&mut self, client: ClientAddr, book: BookId) -> Option<Place> {
+        let ledger = self.books.get_mut(book.0)?;
+        let permit = ledger.book.admit_beyond(client, &ledger.limits);
+        self.open(client, book, permit)
     }
 
     /// Gives the place of a session back.
     pub(super) fn release(&mut self, id: SessionId) {
         if let Some(open) = self.open.remove(&id) {
-            self.book.release(open.permit);
+            self.release_permit(open.book, open.permit);
+        }
+    }
+
+    fn release_permit(&mut self, book: BookId, permit: Permit) {
+        if let Some(ledger) = self.books.get_mut(book.0) {
+            ledger.book.release(permit);
         }
     }
 
@@ -86,32 +120,40 @@ impl Sessions {
         }
     }
 
-    /// Puts other limits in force; a lowered one ends no session.
-    pub(super) fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+    /// Puts other limits in force, book by book; a lowered one ends no session.
+    pub(super) fn set_limits(&mut self, limits: Vec<Limits>) {
+        for (ledger, limits) in self.books.iter_mut().zip(limits) {
+            ledger.limits = limits;
+        }
     }
 
-    pub(super) const fn taken(&self) -> Taken {
-        self.book.taken()
+    /// The book, to count in it what came of a connection.
+    pub(super) fn ledger(&mut self, book: BookId) -> Option<&mut Ledger> {
+        self.books.get_mut(book.0)
     }
 
-    pub(super) const fn limits(&self) -> &Limits {
-        &self.limits
+    /// All books, the shared one first.
+    pub(super) fn ledgers(&self) -> &[Ledger] {
+        &self.books
     }
 
-    pub(super) const fn admitted(&self) -> u64 {
-        self.admitted
+    /// How many sessions are open.
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
     }
 
-    fn open(&mut self, client: ClientAddr, permit: Permit) -> Option<Place> {
+    fn open(&mut self, client: ClientAddr, book: BookId, permit: Permit) -> Option<Place> {
         let Some(messages) = self.messages.upgrade() else {
-            self.book.release(permit);
+            self.release_permit(book, permit);
             return None;
         };
-        self.admitted += 1;
-        let id = SessionId(self.admitted);
+        if let Some(ledger) = self.books.get_mut(book.0) {
+            ledger.admitted += 1;
+        }
+        self.opened += 1;
+        let id = SessionId(self.opened);
         let (end, sanction) = oneshot::channel();
-        self.open.insert(id, Open { client, permit, end: Some(end) });
+        self.open.insert(id, Open { client, book, permit, end: Some(end) });
         Some(Place { id, messages, sanction })
     }
 }

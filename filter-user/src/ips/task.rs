@@ -16,7 +16,7 @@ use filter_core::time::Instant;
 use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
-use super::sessions::Sessions;
+use super::sessions::{BookId, Ledger, Sessions};
 use super::{Admission, Counts, Inbox, List, Look, Message, Reload, Request, journal};
 use crate::clock;
 use crate::ids::IdsLog;
@@ -68,15 +68,13 @@ pub struct Ips {
     replies: Replies,
     messages: mpsc::UnboundedReceiver<Message>,
     backlog: Arc<AtomicUsize>,
-    overflowed: u64,
-    refused: u64,
     offences: u64,
     closing: bool,
 }
 
 impl Ips {
-    /// The task, and the way to it; nothing is enforced yet.
-    pub fn new(engine: Engine, store: Store, limits: Limits, replies: Replies) -> (Self, Inbox) {
+    /// The task, and the way to it; nothing is enforced yet. One session book for each of the limits, the shared one first.
+    pub fn new(engine: Engine, store: Store, limits: Vec<Limits>, replies: Replies) -> (Self, Inbox) {
         let (sender, messages) = mpsc::unbounded_channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let sessions = Sessions::new(limits, sender.downgrade());
@@ -91,8 +89,6 @@ impl Ips {
             replies,
             messages,
             backlog,
-            overflowed: 0,
-            refused: 0,
             offences: 0,
             closing: false,
         };
@@ -142,8 +138,8 @@ impl Ips {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Arrival(client, look, answer) => {
-                if let Some(admission) = self.admit(client, look) {
+            Message::Arrival(client, book, look, answer) => {
+                if let Some(admission) = self.admit(client, book, look) {
                     // If the listener has gone, the place in it comes back by itself.
                     let _ = answer.send(admission);
                 }
@@ -165,7 +161,7 @@ impl Ips {
     }
 
     /// Block check, then the session limits; the first that fails answers.
-    fn admit(&mut self, client: ClientAddr, look: Look) -> Option<Admission> {
+    fn admit(&mut self, client: ClientAddr, book: BookId, look: Look) -> Option<Admission> {
         let refused =
             |reply: &Arc<str>, may_clear| Admission::Refused { reply: Arc::clone(reply), may_clear };
         if self.closing {
@@ -175,19 +171,24 @@ impl Ips {
             self.engine.handle_connect(client, clock::now());
         }
         if let Some(block) = self.engine.refusal(client, clock::instant()) {
-            self.refused += u64::from(look == Look::First);
-            return Some(refused(self.replies.to_blocked(block), false));
+            let reply = refused(self.replies.to_blocked(block), false);
+            if let Some(ledger) = self.sessions.ledger(book) {
+                ledger.refused += u64::from(look == Look::First);
+            }
+            return Some(reply);
         }
-        let overflow = match self.sessions.admit(client) {
+        let overflow = match self.sessions.admit(client, book) {
             Ok(place) => return place.map(Admission::Admitted),
             Err(overflow) => overflow,
         };
         if look == Look::First {
-            self.overflowed += 1;
+            if let Some(ledger) = self.sessions.ledger(book) {
+                ledger.overflowed += 1;
+            }
             self.offend(client, Offence::new(Kind::SessionOverflow, overflow.name().as_bytes()));
         }
         if self.engine.policy().observe {
-            return self.sessions.admit_beyond(client).map(Admission::Admitted);
+            return self.sessions.admit_beyond(client, book).map(Admission::Admitted);
         }
         Some(match overflow {
             Overflow::PerAddress => refused(&self.replies.too_many_from_address, true),
@@ -296,24 +297,30 @@ impl Ips {
     }
 
     fn count(&self) -> Counts {
-        let (taken, limits) = (self.sessions.taken(), self.sessions.limits());
-        let gauge = |used: u32, limit: u32| Gauge { used: used.into(), limit: limit.into() };
         let (blocks, never, watched) = self.engine.sizes();
         Counts {
-            sessions: SessionsView {
-                total: gauge(taken.total(), limits.maximum_sessions),
-                incoming: gauge(taken.public + taken.reserved, limits.maximum_incoming_sessions),
-                reserved: gauge(taken.reserved, limits.sessions_to_reserve),
-                local: taken.local.into(),
-                admitted: self.sessions.admitted(),
-                overflowed: self.overflowed,
-                refused: self.refused,
-            },
+            books: self.sessions.ledgers().iter().map(view).collect(),
+            open: self.sessions.count() as u64,
             blocks: blocks as u64,
             never: never as u64,
             watched: watched as u64,
             offences: self.offences,
             kernel_pending: self.enforcer.pending(),
         }
+    }
+}
+
+/// What a session book says of itself.
+fn view(ledger: &Ledger) -> SessionsView {
+    let (taken, limits) = (ledger.book.taken(), &ledger.limits);
+    let gauge = |used: u32, limit: u32| Gauge { used: used.into(), limit: limit.into() };
+    SessionsView {
+        total: gauge(taken.total(), limits.maximum_sessions),
+        incoming: gauge(taken.public + taken.reserved, limits.maximum_incoming_sessions),
+        reserved: gauge(taken.reserved, limits.sessions_to_reserve),
+        local: taken.local.into(),
+        admitted: ledger.admitted,
+        overflowed: ledger.overflowed,
+        refused: ledger.refused,
     }
 }

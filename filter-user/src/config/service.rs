@@ -1,0 +1,242 @@
+//! One service: where it listens, where it relays to, and how. Section `[smtp]` is the service `smtp`; each
+//! `[services.NAME]` is one more, which takes from `[smtp]` what it does not say itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use filter_core::client::ScopeWidth;
+use filter_core::limits::Limits;
+use filter_core::smtp::session::Patience;
+use ipnet::IpNet;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Place};
+use super::sessions::Sessions;
+use super::value::{Networks, networks, socket, span};
+
+/// The name of the service in section `[smtp]`.
+const FIRST: &str = "smtp";
+
+/// One service.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// Its name: `smtp`, or that of its section.
+    pub name: String,
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Where to relay to.
+    pub mail_server: SocketAddr,
+    /// How the mail server learns the client's address.
+    pub client_address: ClientAddress,
+    /// How long each side may take.
+    pub patience: Patience,
+    /// Load balancers, whose PROXY headers are required and believed; nobody else's are.
+    pub proxy_from: Vec<IpNet>,
+    /// Session limits and books of its own; none: it shares those of section `[sessions]`.
+    pub limits: Option<Limits>,
+}
+
+/// How the client's address is handed on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAddress {
+    /// PROXY protocol version 2, before anything else on the connection.
+    #[default]
+    ProxyV2,
+    /// Not at all: the mail server sees every client as the gateway.
+    None,
+}
+
+impl ServiceConfig {
+    /// What it does, in one line.
+    pub fn summary(&self) -> String {
+        let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
+        format!("listens on {} and relays to {} ({})", listen.join(", "), self.mail_server, self.how())
+    }
+
+    /// How the mail server learns the client's address, in words.
+    pub const fn how(&self) -> &'static str {
+        match self.client_address {
+            ClientAddress::ProxyV2 => "PROXY protocol v2",
+            ClientAddress::None => "without the client's address",
+        }
+    }
+}
+
+/// The section as it is written.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Service {
+    listen: Option<Spanned<Vec<Spanned<String>>>>,
+    mail_server: Option<Spanned<String>>,
+    client_address: Option<ClientAddress>,
+    client_timeout: Option<Spanned<String>>,
+    server_timeout: Option<Spanned<String>>,
+    proxy_from: Option<Spanned<Networks>>,
+    sessions: Option<Sessions>,
+}
+
+/// What the services share.
+pub(super) struct Shared<'a> {
+    /// Section `[sessions]`, of which a service with numbers of its own changes some.
+    pub(super) sessions: &'a Sessions,
+    pub(super) scope_width: ScopeWidth,
+}
+
+/// Checks all services, that of `[smtp]` first.
+pub(super) fn validate(
+    first: &Service,
+    others: BTreeMap<Spanned<String>, Service>,
+    shared: &Shared<'_>,
+    place: &Place<'_>,
+) -> Result<Vec<ServiceConfig>, ConfigError> {
+    let mut services = Vec::with_capacity(1 + others.len());
+    let mut taken = BTreeMap::new();
+    let mut add = |name: &str, listen_spans: &[Spanned<String>], service: ServiceConfig| {
+        for (address, text) in service.listen.iter().zip(listen_spans) {
+            if let Some(other) = taken.insert(*address, name.to_owned()) {
+                let message = format!("{address} is listened on by the service `{other}` already");
+                return Err(place.value(Some(text.span()), "listen", message));
+            }
+        }
+        services.push(service);
+        Ok(())
+    };
+    let spans =
+        |service: &Service| service.listen.as_ref().map_or_else(Vec::new, |list| list.get_ref().clone());
+    add(FIRST, &spans(first), first.clone().validate(FIRST, shared, place)?)?;
+    for (name, service) in others {
+        let span = name.span();
+        let name = name.into_inner();
+        if name == FIRST || !is_name(&name) {
+            let message = format!(
+                "`{name}` cannot be a service's name: 1 to 32 small letters, digits and hyphens, and not `{FIRST}`, which is section [smtp]"
+            );
+            return Err(place.value(Some(span), "services", message));
+        }
+        if service.listen.is_none() {
+            let message = format!("name where `{name}` listens, such as listen = [\"[::]:587\"]");
+            return Err(place.value(Some(span), "listen", message));
+        }
+        add(&name, &spans(&service), service.or(first).validate(&name, shared, place)?)?;
+    }
+    Ok(services)
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(plain)
+}
+
+impl Service {
+    /// With the settings of another where it has none of its own.
+    fn or(self, other: &Self) -> Self {
+        let other = other.clone();
+        Self {
+            listen: self.listen,
+            mail_server: self.mail_server.or(other.mail_server),
+            client_address: self.client_address.or(other.client_address),
+            client_timeout: self.client_timeout.or(other.client_timeout),
+            server_timeout: self.server_timeout.or(other.server_timeout),
+            proxy_from: self.proxy_from.or(other.proxy_from),
+            // Numbers of its own mean books of its own, which nobody inherits.
+            sessions: self.sessions,
+        }
+    }
+
+    fn validate(
+        self,
+        name: &str,
+        shared: &Shared<'_>,
+        place: &Place<'_>,
+    ) -> Result<ServiceConfig, ConfigError> {
+        let listen = match self.listen {
+            None => vec![SocketAddr::from(([0_u16; 8], 2525))],
+            Some(list) if list.get_ref().is_empty() => {
+                let message = "name at least one address to listen on, such as \"[::]:25\"".to_owned();
+                return Err(place.value(Some(list.span()), "listen", message));
+            }
+            Some(list) => {
+                let read = |text| socket("listen", text, "[::]:25", place);
+                list.get_ref().iter().map(read).collect::<Result<_, _>>()?
+            }
+        };
+        let mail_server = match self.mail_server {
+            None => SocketAddr::from(([127, 0, 0, 1], 25)),
+            Some(text) => socket("mail_server", &text, "127.0.0.1:10025", place)?,
+        };
+        let patience = Patience::default();
+        let second = Duration::from_secs(1);
+        let proxy_from = self.proxy_from.map(|list| networks("proxy_from", list, place)).transpose()?;
+        let own = |sessions: Sessions| sessions.or(shared.sessions).validate(shared.scope_width, place);
+        Ok(ServiceConfig {
+            name: name.to_owned(),
+            listen,
+            mail_server,
+            client_address: self.client_address.unwrap_or_default(),
+            patience: Patience {
+                client: span("client_timeout", self.client_timeout, second, place)?
+                    .unwrap_or(patience.client),
+                server: span("server_timeout", self.server_timeout, second, place)?
+                    .unwrap_or(patience.server),
+            },
+            proxy_from: proxy_from.unwrap_or_default(),
+            limits: self.sessions.map(own).transpose()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    fn refused(text: &str, words: &[&str]) {
+        let error = Config::parse(text, Some("gatepost.toml".into())).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "`{word}` is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_service_takes_from_smtp_what_it_does_not_say() {
+        let config = Config::parse(
+            "[smtp]\nmail_server = \"192.0.2.1:25\"\nclient_timeout = \"1m\"\n[services.submission]\nlisten = [\"[::]:587\"]\n\
+             client_timeout = \"2m\"\nproxy_from = \"10.0.0.*\"\n[services.submission.sessions]\nmaximum_sessions = 7\n\
+             [sessions]\nmaximum_incoming_sessions = 9\n",
+            None,
+        )
+        .unwrap();
+        let [smtp, submission] = &config.services[..] else { panic!("{:?}", config.services) };
+        assert_eq!((smtp.name.as_str(), submission.name.as_str()), ("smtp", "submission"));
+        assert_eq!(submission.mail_server, smtp.mail_server);
+        assert_eq!((smtp.patience.client.as_secs(), submission.patience.client.as_secs()), (60, 120));
+        assert_eq!((smtp.proxy_from.len(), submission.proxy_from.len()), (0, 1));
+        let limits = submission.limits.as_ref().unwrap();
+        assert_eq!((limits.maximum_sessions, limits.maximum_incoming_sessions), (7, 9));
+        assert!(smtp.limits.is_none(), "shared");
+        assert!(config.protected_ports().contains(&587) && config.protected_ports().contains(&2525));
+    }
+
+    #[test]
+    fn mistakes_in_a_service_are_answered_with_their_line() {
+        refused(
+            "[services.submission]\nmail_server = \"192.0.2.1:25\"",
+            &["gatepost.toml:1", "listen", "587"],
+        );
+        refused("[services.smtp]\nlisten = [\"[::]:26\"]", &["gatepost.toml:1", "[smtp]"]);
+        refused("[services.\"a b\"]\nlisten = [\"[::]:26\"]", &["gatepost.toml:1", "`a b`", "hyphens"]);
+        refused("[services.a]\n[services.b]\nlisten = [\"[::]:26\"]", &["gatepost.toml:1", "listen"]);
+        refused(
+            "[services.a]\nlisten = [\"[::]:26\"]\n[services.b]\nlisten = [\"[::]:26\"]",
+            &["gatepost.toml:4", "`a`", "[::]:26"],
+        );
+        refused("[services.a]\nlissten = []", &["gatepost.toml:2", "lissten", "listen"]);
+        refused("[smtp]\nproxy_from = \"10.0.0.5/8\"", &["gatepost.toml:2", "10.0.0.0/8"]);
+        refused(
+            "[services.a]\nlisten = [\"[::]:26\"]\n[services.a.sessions]\nsessions_to_reserve = 101",
+            &["gatepost.toml:4", "100"],
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! One service: what all of its connections share.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use filter_core::admin::{MailServerView, ServiceView};
+use filter_core::smtp::session::Patience;
+use ipnet::IpNet;
+use tokio::net::TcpListener;
+
+use super::header::HeaderError;
+use super::pace::Pace;
+use super::{Backend, Edge, listener};
+use crate::config::ServiceConfig;
+use crate::ips::{BookId, Counts};
+
+/// One service.
+#[derive(Debug)]
+pub struct Service {
+    pub(super) edge: Arc<Edge>,
+    pub(super) backend: Backend,
+    pub(super) patience: Patience,
+    pub(super) book: BookId,
+    pub(super) messages: AtomicU64,
+    name: String,
+    proxy_from: Vec<IpNet>,
+    balancers: Pace,
+}
+
+impl Service {
+    /// A service of an edge that counts its sessions in this book.
+    pub fn new(edge: Arc<Edge>, config: &ServiceConfig, book: BookId) -> Self {
+        Self {
+            edge,
+            backend: Backend::new(config.mail_server, config.client_address),
+            patience: config.patience,
+            book,
+            messages: AtomicU64::new(0),
+            name: config.name.clone(),
+            proxy_from: config.proxy_from.clone(),
+            balancers: Pace::new(),
+        }
+    }
+
+    /// Accepts connections until the task is dropped.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        listener::serve(self, listener).await;
+    }
+
+    /// Messages that its mail servers have accepted.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    /// What `status` says of it now. Takes what it always says.
+    pub fn view(&self, fixed: &ServiceView, counts: &Counts) -> ServiceView {
+        let own = (self.book != BookId::SHARED).then(|| counts.books.get(self.book.0).cloned());
+        ServiceView {
+            mail_servers: vec![MailServerView {
+                address: self.backend.address().to_string(),
+                up: self.backend.is_up(),
+            }],
+            sessions: own.flatten(),
+            messages: self.messages(),
+            ..fixed.clone()
+        }
+    }
+
+    /// Whether connections from an address begin with a PROXY header that is to be believed.
+    pub(super) fn is_balancer(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxy_from.iter().any(|network| network.contains(&address))
+    }
+
+    /// A load balancer's header did not come, or cannot be read. That is for the log, and nobody's offence: no client is
+    /// known yet.
+    pub(super) fn complain_of_balancer(&self, balancer: SocketAddr, error: &HeaderError) {
+        if self.balancers.is_due() {
+            tracing::warn!(
+                service = self.name,
+                balancer = %balancer.ip().to_canonical(),
+                %error,
+                "a connection of a load balancer is closed; make it send the PROXY protocol, or take it out of `proxy_from`"
+            );
+        }
+    }
+}
