@@ -59,6 +59,11 @@ impl<'world> Agent<'world> {
         self.process.end(Signal::SIGKILL).map(drop)
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)

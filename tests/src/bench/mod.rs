@@ -3,7 +3,9 @@
 //! [`crowd`] makes up lists and packets, [`rig`] runs the filter and the programs that it is measured against, [`sample`]
 //! is what several rounds of one measurement come to, [`report`] prints tables and writes them as JSON. The benches
 //! themselves: [`packet`] is the price of one packet, [`wire`] real frames over a veth pair, [`feed`] the filling of
-//! lists, [`score`] an offence in the engine, [`reaction`] the way from a refusal into the kernel; [`rival`] is netfilter and xdp-filter, which are measured beside the filter in the same run.
+//! lists, [`score`] an offence in the engine, [`reaction`] the way from a refusal into the kernel, [`relay`] messages
+//! through the edge, [`refuse`] refusals and idle sessions. [`rival`] is netfilter and xdp-filter, [`proxy`] HAProxy and nginx, which are measured beside us in the
+//! same run.
 
 pub mod report;
 pub mod sample;
@@ -13,7 +15,10 @@ pub mod rig;
 
 pub mod feed;
 pub mod packet;
+pub mod proxy;
 pub mod reaction;
+pub mod refuse;
+pub mod relay;
 pub mod rival;
 pub mod score;
 pub mod wire;

@@ -60,7 +60,9 @@ pub(crate) fn ready(purpose: Purpose) -> Result<()> {
         Purpose::Bench => {
             packages::install(&packages::BENCH, "what the benches measure beside the filter")?;
             witnesses.extend(
-                ["nft", "ipset", "iptables", "xdp-filter", "ethtool"].into_iter().filter_map(shell::which),
+                ["nft", "ipset", "iptables", "xdp-filter", "ethtool", "haproxy", "nginx", "smtp-sink"]
+                    .into_iter()
+                    .filter_map(shell::which),
             );
         }
         Purpose::Kernels => {

@@ -16,8 +16,20 @@ pub(super) const LAB: [&str; 7] =
     ["curl", "iproute2", "postfix", "sasl2-bin", "libsasl2-modules", "swaks", "util-linux"];
 /// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.
 pub(super) const KERNELS: [&str; 4] = ["qemu-system-x86", "busybox-static", "iproute2", "util-linux"];
-/// What the benches measure beside the filter: nft, ipset with iptables, xdp-filter; ethtool lets a veth poll.
-pub(super) const BENCH: [&str; 6] = ["nftables", "ipset", "iptables", "xdp-tools", "ethtool", "iproute2"];
+/// What the benches measure beside the filter: nft, ipset with iptables, xdp-filter; ethtool lets a veth poll. And beside the
+/// edge: HAProxy and nginx, with Postfix's smtp-source and smtp-sink around them.
+pub(super) const BENCH: [&str; 10] = [
+    "nftables",
+    "ipset",
+    "iptables",
+    "xdp-tools",
+    "ethtool",
+    "iproute2",
+    "haproxy",
+    "nginx",
+    "libnginx-mod-stream",
+    "postfix",
+];
 
 /// Whether packages come from apt.
 pub(crate) fn has_apt() -> bool {

@@ -1,0 +1,187 @@
+//! Connections that are answered 421 and closed, and sessions that are held and say nothing.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+
+use super::proxy::{self, Proxies, Proxy};
+use super::relay::start_sink;
+use super::report::{Cell, Report, Table, count};
+use super::sample::Sample;
+use crate::agent::Agent;
+use crate::world::{GATEWAY_V4, World};
+
+/// Rounds of each measurement.
+const ROUNDS: usize = 5;
+/// Connections of one round.
+const CONNECTIONS: u32 = 20_000;
+/// Connections at the same time.
+const AT_ONCE: u32 = 64;
+/// Sessions that are held. Each has two ends in the proxy, and the test machines allow 20,000 descriptors.
+const HELD: [usize; 2] = [1_000, 9_900];
+/// How long all sessions of a round may take to open.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+const REFUSALS: &str = "\
+connections that are answered 421 in a second, median of 5 rounds (best), from 51 addresses, 64 at once; processor:
+microseconds that the server itself takes for one, all its threads together; and how many that would be in a second on one
+core. Gatepost has judged and booked each; nginx (stream, return) writes a fixed text.";
+
+const SESSIONS: &str = "\
+sessions that have been greeted, have said EHLO and wait; memory: what the server's processes hold of their own (RssAnon)
+beyond what they held before, for each session. What the kernel holds for its sockets is not in it.";
+
+/// Measures both.
+pub fn measure(report: &mut Report) -> Result<()> {
+    proxy::raise_descriptors()?;
+    let world = World::new()?;
+    let full = Agent::start(&world, "[sessions]\nmaximum_incoming_sessions = 0\n")?;
+    let nginx = proxy::start_nginx(&world)?;
+    let mut table =
+        Table::new("421 and close", REFUSALS, &["server", "per second", "processor", "per second and core"]);
+    for (name, process, address) in [
+        ("gatepost", full.id(), format!("{GATEWAY_V4}:25")),
+        ("nginx, stream, return", nginx.id(), proxy::NGINX_REFUSES.to_owned()),
+    ] {
+        table.row(refusals(&world, name, process, address.parse()?)?);
+    }
+    report.add(&table);
+    drop((full, nginx));
+
+    let proxies = Proxies::start(&world)?;
+    let sink = start_sink(&world)?;
+    let mut table = Table::new("idle sessions", SESSIONS, &["proxy", "sessions", "KiB each"]);
+    for held in HELD {
+        for proxy in [Proxy::Gatepost, Proxy::HaProxy, Proxy::Nginx] {
+            let before = proxies.memory(proxy)?;
+            let address = proxy.address().parse()?;
+            let after = hold(&world, address, held, || proxies.memory(proxy))?;
+            #[expect(clippy::cast_precision_loss, reason = "memory sizes are far below 2^53")]
+            let each = after.saturating_sub(before) as f64 / 1024.0 / held as f64;
+            table.row(vec![
+                Cell::Text(proxy.name().to_owned()),
+                Cell::Text(count(held)),
+                Cell::Figure(each, 1),
+            ]);
+        }
+    }
+    report.add(&table);
+    drop(sink);
+    Ok(())
+}
+
+fn refusals(world: &World, name: &str, process: u32, address: SocketAddr) -> Result<Vec<Cell>> {
+    let (mut seconds, mut processor) = (Sample::default(), Sample::default());
+    for _ in 0..ROUNDS {
+        let (start, before) = (Instant::now(), proxy::processor_time(process)?);
+        world.internet.enter(|| in_runtime(knock(address)))?;
+        seconds.add(start.elapsed().as_secs_f64());
+        processor.add((proxy::processor_time(process)?.saturating_sub(before)).as_secs_f64());
+    }
+    let each = |sample: f64| f64::from(CONNECTIONS) / sample;
+    let busy = processor.median();
+    Ok(vec![
+        Cell::Text(name.to_owned()),
+        Cell::Spread { middle: each(seconds.median()), best: each(seconds.best()), decimals: 0 },
+        Cell::Figure(busy * 1e6 / f64::from(CONNECTIONS), 1),
+        Cell::Figure(each(busy), 0),
+    ])
+}
+
+/// Connects, hears 421 and the close, again and again.
+async fn knock(address: SocketAddr) -> Result<()> {
+    let mut clients = JoinSet::new();
+    for client in 0..AT_ONCE {
+        clients.spawn(async move {
+            for round in 0..CONNECTIONS.div_ceil(AT_ONCE) {
+                let mut stream = connect(client + round, address).await?;
+                let mut heard = Vec::new();
+                stream.read_to_end(&mut heard).await.context("the answer broke off")?;
+                ensure!(heard.starts_with(b"421 "), "heard {:?}", String::from_utf8_lossy(&heard));
+            }
+            Ok(())
+        });
+    }
+    all(clients).await
+}
+
+/// Opens sessions, looks at something while they wait, and closes them.
+fn hold<T: Send>(
+    world: &World,
+    address: SocketAddr,
+    held: usize,
+    look: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    world.internet.enter(|| {
+        in_runtime(async {
+            let mut opening = JoinSet::new();
+            let mut sessions = Vec::with_capacity(held);
+            for number in 0..u32::try_from(held)? {
+                if opening.len() >= AT_ONCE as usize {
+                    sessions.push(opened(opening.join_next().await)?);
+                }
+                opening.spawn(session(number, address));
+            }
+            while let Some(session) = opening.join_next().await {
+                sessions.push(opened(Some(session))?);
+            }
+            ensure!(sessions.len() == held, "{} of {held} sessions", sessions.len());
+            look()
+        })
+    })
+}
+
+fn opened(session: Option<Result<Result<TcpStream>, tokio::task::JoinError>>) -> Result<TcpStream> {
+    session.context("no session")??
+}
+
+/// A session that has been greeted and has said EHLO.
+async fn session(number: u32, address: SocketAddr) -> Result<TcpStream> {
+    let mut stream = connect(number, address).await?;
+    hear(&mut stream, b"220 ").await?;
+    stream.write_all(b"EHLO client.example\r\n").await?;
+    hear(&mut stream, b"250 ").await?;
+    Ok(stream)
+}
+
+/// Reads until the last line of a reply, which begins so.
+async fn hear(stream: &mut TcpStream, last: &[u8]) -> Result<()> {
+    let mut heard = Vec::new();
+    loop {
+        let mut buffer = [0; 1024];
+        match stream.read(&mut buffer).await? {
+            0 => bail!("closed after {:?}", String::from_utf8_lossy(&heard)),
+            count => heard.extend_from_slice(&buffer[..count]),
+        }
+        let line = heard.split_inclusive(|byte| *byte == b'\n').next_back().unwrap_or_default();
+        if line.starts_with(last) && line.ends_with(b"\n") {
+            return Ok(());
+        }
+    }
+}
+
+async fn connect(number: u32, address: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    let host = u8::try_from(number % 51)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::new(203, 0, 113, 10 + host), 0)))?;
+    socket.connect(address).await.context("cannot connect")
+}
+
+async fn all(mut clients: JoinSet<Result<()>>) -> Result<()> {
+    while let Some(ended) = clients.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+fn in_runtime<T>(job: impl Future<Output = Result<T>>) -> Result<T> {
+    // On this thread, because it is in the name space.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, job).await.context("too slow to be measured")? })
+}
