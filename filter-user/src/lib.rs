@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`] is what an administrator decides, [`agent`] starts and stops everything, [`edge`]
 //! drives SMTP sessions, [`ips`] owns the engine, [`kernel`] the packet filter, [`store`] the disk, [`ids`] a file for other tools, [`control`] the
-//! socket that [`cli`] asks.
+//! socket that [`cli`] asks, [`web`] the same over TCP, with pages.
 
 pub mod config;
 
@@ -19,6 +19,8 @@ pub mod store;
 pub mod ids;
 
 pub mod control;
+
+pub mod web;
 
 pub mod cli;
 

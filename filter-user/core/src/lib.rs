@@ -39,6 +39,7 @@ pub mod engine;
 pub mod gate;
 pub mod replay;
 
+pub mod access;
 pub mod admin;
 pub mod ids;
 pub mod import;

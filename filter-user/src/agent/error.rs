@@ -4,6 +4,7 @@ use crate::control::ControlError;
 use crate::edge::EdgeError;
 use crate::kernel::KernelError;
 use crate::store::StoreError;
+use crate::web::WebError;
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum AgentError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The API over TCP.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,6 +41,7 @@ impl AgentError {
             Self::Kernel(error) => error.is_permission(),
             Self::Store(error) => error.is_permission(),
             Self::Control(ControlError::Open { source, .. }) => denied(source),
+            Self::Web(error) => denied(&error.source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
             | Self::System(_)
             | Self::Ended(_) => false,

@@ -21,12 +21,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
 use crate::config::{Config, ServiceConfig};
-use crate::control;
+use crate::control::{self, Access};
 use crate::edge::{Edge, Service};
 use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
-use crate::store::{Store, Stored};
+use crate::store::{Store, StoreError, Stored};
+use crate::web;
 
 pub use error::AgentError;
 pub use filter::{built_in, load_alone};
@@ -43,6 +44,7 @@ struct Prepared {
     surroundings: Surroundings,
     store: Store,
     stored: Stored,
+    web: Option<TcpListener>,
 }
 
 /// Runs until a signal asks to stop.
@@ -69,13 +71,17 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     };
     let listeners = config.services.iter().map(bind).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
+    let web = match config.web.listen {
+        Some(address) => Some(web::bind(address).await?),
+        None => None,
+    };
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared { listeners, control, surroundings, store, stored })
+    Ok(Prepared { listeners, control, surroundings, store, stored, web })
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared { listeners, control, surroundings, store, stored } = prepared;
+    let Prepared { listeners, control, surroundings, store, stored, web } = prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -111,10 +117,13 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         services: Arc::clone(&services),
         reloader: Arc::clone(&reloader),
         ids: ids.clone(),
+        access: Access::start(store.clone())
+            .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
+    let web = web.map(|listener| tokio::spawn(web::serve(listener, web::router(config, routes.clone()))));
     let mut control = tokio::spawn(control::serve(control, routes));
     let pairs = services.iter().zip(listeners).flat_map(|(service, listeners)| {
         listeners.into_iter().map(move |listener| (Arc::clone(service), listener))
@@ -129,6 +138,9 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     tracing::info!("stopping");
     for server in servers {
         server.abort();
+    }
+    if let Some(web) = web {
+        web.abort();
     }
     inbox.close().await;
     farewell(&inbox).await;

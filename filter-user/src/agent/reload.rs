@@ -71,6 +71,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         differ("[smtp]", &lasting(&before.services, true), &lasting(&after.services, true)),
         differ("[services]", &lasting(&before.services, false), &lasting(&after.services, false)),
         differ("[log]", &before.log, &after.log),
+        differ("[web]", &before.web, &after.web),
     ];
     found.into_iter().flatten().collect()
 }

@@ -15,7 +15,8 @@ mod reload;
 mod replay;
 mod run;
 mod status;
-mod table;
+pub(crate) mod table;
+mod user;
 mod why;
 
 use std::net::IpAddr;
@@ -87,6 +88,12 @@ enum Verb {
     /// Show and change the never-block list of the running agent
     #[command(subcommand)]
     Never(ListVerb),
+    /// Manage who may use the API and the web admin over TCP
+    #[command(subcommand)]
+    User(user::UserVerb),
+    /// Manage the tokens of programs that use the API over TCP
+    #[command(subcommand)]
+    Token(user::TokenVerb),
     /// Copy the database (lists and event log) to a file, whether the agent runs or not
     Backup {
         /// The file; the copy is a database of its own
@@ -237,6 +244,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Replay(wanted) => alone(replay::show(&config, wanted)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),
+        Verb::User(verb) => alone(user::users(&client, verb)),
+        Verb::Token(verb) => alone(user::tokens(&client, verb)),
         Verb::Backup { file, force, output } => backup::show(&config, &file, force, output),
         Verb::Maps(verb) => alone(maps::show(&config, verb)),
         Verb::Load { interface } => alone(filter::load(config, interface)),

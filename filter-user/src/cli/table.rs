@@ -53,7 +53,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), super::Failure> {
 }
 
 /// A time as a person reads it, in local time with its offset.
-pub(super) fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     let local = jiff::Timestamp::from_millisecond(at.as_millis())
         .map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
     local.map_or_else(
@@ -63,13 +63,13 @@ pub(super) fn time(at: Timestamp) -> String {
 }
 
 /// A duration in its two largest units.
-pub(super) fn duration(span: Duration) -> String {
+pub(crate) fn duration(span: Duration) -> String {
     let words = humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
     words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// A network without the prefix length of a single address.
-pub(super) fn network(network: &IpNet) -> String {
+pub(crate) fn network(network: &IpNet) -> String {
     let mut text = String::new();
     // Writing into memory does not fail.
     let _ = fmt_network(network, &mut text);
@@ -77,7 +77,7 @@ pub(super) fn network(network: &IpNet) -> String {
 }
 
 /// A count of bytes.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let tenths = |size: u64| (count * 10 / size, size);
     let sizes = (1..=4).map(|power| 1_u64 << (10 * power));

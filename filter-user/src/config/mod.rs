@@ -14,6 +14,7 @@ mod replies;
 mod service;
 mod sessions;
 mod value;
+mod web;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
 pub use service::{ClientAddress, ServiceConfig};
+pub use web::WebConfig;
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/gatepost/gatepost.toml";
@@ -54,6 +56,8 @@ pub struct Config {
     pub templates: Templates,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// The API and the web admin over TCP.
+    pub web: WebConfig,
 }
 
 impl Config {
@@ -134,8 +138,9 @@ mod tests {
             let kernel = KernelConfig { interfaces: Vec::new(), ..config.kernel };
             let places = (config.state_directory, config.control_socket);
             let log = LogConfig { ids_file: None, ..config.log };
+            let web = WebConfig { listen: None, host_names: Vec::new(), ..config.web };
             format!(
-                "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?}",
+                "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?} {web:?}",
                 ServiceConfig { proxy_from: Vec::new(), ..config.services[0].clone() },
                 config.policy,
                 config.templates
@@ -192,6 +197,9 @@ mod tests {
         refused("[log]\nids_format = \"%T %Q\"", &["gatepost.toml:2", "ids_format", "`%Q`", "%D"]);
         refused("[log]\nids_format = \"%T %\"", &["gatepost.toml:2", "ids_format", "%%"]);
         refused("[log]\n\nids_file = \"\"", &["gatepost.toml:3", "ids_file", "ids.log"]);
+        refused("[web]\nlisten = \"8025\"", &["gatepost.toml:2", "127.0.0.1:8025"]);
+        refused("[web]\nlisten = \"0.0.0.0:8025\"", &["gatepost.toml:2", "in the clear", "trusted_proxies"]);
+        refused("[web]\nhost_names = [\"https://x\"]", &["gatepost.toml:2", "gate.example.net"]);
         refused("name = ", &["gatepost.toml:1"]);
     }
 }

@@ -17,6 +17,7 @@ use super::login::Login;
 use super::replies::Replies;
 use super::service::{self, Service, Shared};
 use super::sessions::Sessions;
+use super::web::Web;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,6 +34,7 @@ pub(super) struct File {
     login: Login,
     replies: Replies,
     log: Log,
+    web: Web,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -60,6 +62,7 @@ impl File {
             policy,
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
+            web: self.web.validate(place)?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Who connects is known by the kernel's word (`SO_PEERCRED`) and becomes the author of what is changed. An
 //! administrator hears "done" when the change is on the disk.
 
+mod access;
 mod client;
 mod events;
 mod import;
@@ -20,9 +21,10 @@ use nix::unistd::{Uid, User};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 
+pub use access::{Access, Done, Fingerprint, Identity, Notice, SIGN_IN_LASTS, SignInFault, SignedIn, Undo};
 pub use client::{Client, ClientError};
 pub use problem::Problem;
-pub use routes::Agent;
+pub use routes::{Agent, router};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -87,12 +89,12 @@ pub async fn bind(path: &Path) -> Result<UnixListener, ControlError> {
 
 /// Answers requests until the task is dropped.
 pub async fn serve(listener: UnixListener, agent: Agent) -> io::Result<()> {
-    axum::serve(listener, routes::router(agent).into_make_service_with_connect_info::<Author>()).await
+    axum::serve(listener, router(agent).into_make_service_with_connect_info::<Author>()).await
 }
 
 /// Who is asking.
 #[derive(Debug, Clone)]
-struct Author(String);
+pub struct Author(pub String);
 
 impl Connected<IncomingStream<'_, UnixListener>> for Author {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {

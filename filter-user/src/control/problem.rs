@@ -18,7 +18,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of this status.
-    pub(super) fn new(status: StatusCode, detail: impl std::fmt::Display) -> Self {
+    pub fn new(status: StatusCode, detail: impl std::fmt::Display) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem").to_owned();
         Self { status: status.as_u16(), title, detail: detail.to_string() }
     }

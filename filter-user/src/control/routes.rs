@@ -8,7 +8,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES, ListRequest, Removed,
     StatusView,
@@ -19,7 +19,7 @@ use filter_core::notation::parse_network;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Author, Problem, events, import};
+use super::{Access, Author, Problem, access, events, import};
 use crate::agent::{ReloadError, Reloader};
 use crate::edge::Service;
 use crate::ids::IdsLog;
@@ -37,6 +37,8 @@ pub struct Agent {
     pub inbox: Inbox,
     /// The way to the disk.
     pub store: Store,
+    /// Who may ask over TCP, and the audit trail.
+    pub access: Access,
     /// The services of the SMTP edge.
     pub services: Arc<[Arc<Service>]>,
     /// The way to another configuration.
@@ -49,11 +51,14 @@ pub struct Agent {
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) fn router(agent: Agent) -> Router {
+/// Every route of the API; who asks stands in the request already.
+pub fn router(agent: Agent) -> Router {
+    let audit = middleware::from_fn_with_state(agent.access.clone(), access::record);
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
         .merge(import::router())
+        .merge(access::router())
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/why", get(events::why))
         .route("/api/v1/reload", post(reload))
@@ -62,6 +67,7 @@ pub(super) fn router(agent: Agent) -> Router {
             Problem::new(StatusCode::NOT_FOUND, "there is no such route; see /api/v1/status")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(audit)
         .with_state(agent)
 }
 

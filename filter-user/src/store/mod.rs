@@ -4,6 +4,7 @@
 //! waits for the disk but an administrator, who is told "done" only when it is ([`Store::flushed`]). When the disk
 //! fails, blocking goes on, what could not be written waits for it, and what does not fit is counted as lost.
 
+mod access;
 mod backup;
 mod history;
 mod schema;
@@ -23,6 +24,7 @@ use filter_core::time::Timestamp;
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
+pub use access::{AccessRecord, Accounts};
 pub use backup::{BackupError, Copied, backup};
 pub use history::{EVENTS_LIMIT, EventFilter, History, PAGE_LIMIT};
 pub use writer::Entry;
@@ -92,6 +94,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database of a directory can be opened, and not be read.
+    pub fn unreadable(directory: &Path, source: rusqlite::Error) -> Self {
+        Self::Database { path: history::in_directory(directory), source }
+    }
+
     /// Whether more permission would help.
     pub fn is_permission(&self) -> bool {
         match self {

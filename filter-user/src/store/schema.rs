@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::{StoreError, Stored, history};
 
 /// Each step brings the layout from its index to the next; a step that has been released is never changed.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE block (
         network TEXT PRIMARY KEY,
@@ -45,6 +45,28 @@ const MIGRATIONS: [&str; 2] = [
     CREATE INDEX event_by_network ON event (network, id);
     CREATE INDEX event_by_kind ON event (kind, id) WHERE kind <> 'offence' AND kind <> 'dropped';
     CREATE INDEX event_by_answer ON event (answered_by) WHERE answered_by IS NOT NULL;",
+    "CREATE TABLE user (
+        name     TEXT PRIMARY KEY,
+        role     TEXT NOT NULL,
+        author   TEXT NOT NULL,
+        since    INTEGER NOT NULL,
+        password TEXT NOT NULL     -- Argon2id, in the PHC notation
+    ) STRICT;
+    CREATE TABLE token (
+        name   TEXT PRIMARY KEY,
+        role   TEXT NOT NULL,
+        author TEXT NOT NULL,
+        since  INTEGER NOT NULL,
+        until  INTEGER,            -- NULL: for good
+        digest BLOB NOT NULL       -- SHA-256
+    ) STRICT;
+    CREATE TABLE audit (
+        id     INTEGER PRIMARY KEY,
+        time   INTEGER NOT NULL,
+        author TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        what   TEXT NOT NULL
+    ) STRICT;",
 ];
 
 /// Opens the database, brings its layout up to date and reads both lists. One that is damaged is set aside, and the

@@ -10,7 +10,7 @@ use filter_core::event::Event;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
-use super::{NotDurable, QUEUE_LIMIT, history};
+use super::{AccessRecord, NotDurable, QUEUE_LIMIT, access, history};
 use crate::clock;
 
 /// Changes that share one transaction; more would only make the first ones wait. What comes in one job stays together.
@@ -36,6 +36,8 @@ pub enum Entry {
     Change(Record),
     /// An event of the log.
     Event(Event),
+    /// Who may come in, and who did what.
+    Access(AccessRecord),
 }
 
 /// What the writer cannot do at the moment, and how much it has not done.
@@ -157,6 +159,7 @@ fn write(database: &mut Connection, entries: &[Entry]) -> rusqlite::Result<()> {
         match entry {
             Entry::Change(record) => apply(&transaction, record)?,
             Entry::Event(event) => history::insert(&transaction, event)?,
+            Entry::Access(record) => access::apply(&transaction, record)?,
         }
     }
     transaction.commit()
