@@ -16,34 +16,76 @@ pub enum Kind {
     BadAuthentication = 0,
     /// RCPT refused because nobody relays for this client.
     RelayDenied = 1,
+    /// RCPT to a foreign domain accepted.
+    RelayAllowed = 2,
     /// RCPT to a local recipient that does not exist.
     BadLocalRcpt = 3,
+    /// RCPT to a local recipient accepted.
+    GoodLocalRcpt = 4,
+    /// The mail server refused the message as spam.
+    Spam = 5,
+    /// The mail server refused the message as infected.
+    Virus = 6,
+    /// The mail server refused the message by one of its rules.
+    RuleMatched = 7,
+    /// A DNS block list lists the client.
+    Dnsbl = 8,
     /// Unknown command, bad arguments or wrong order.
     SyntaxError = 9,
+    /// A message over the size limit.
+    TooBig = 10,
+    /// An attachment whose name is blocked.
+    BlockedAttachment = 11,
+    /// One part of a message that was cut into several (message/partial).
+    PartialMessage = 12,
+    /// The sender's domain does not let this client send for it (SPF).
+    Spf = 13,
     /// The client spoke before it was greeted.
     EarlyTalker = 100,
+    /// A command sent before the reply that it had to wait for.
+    UnauthorisedPipelining = 101,
     /// A line ended with a bare LF or CR, or a NUL inside one.
     BareNewline = 102,
     /// Bytes sent behind STARTTLS before TLS had begun.
     PlaintextAfterStarttls = 103,
+    /// Another protocol than SMTP.
+    NonSmtp = 104,
     /// Answered 421 by a session limit.
     SessionOverflow = 105,
     /// A command or the whole session ran out of time.
     Timeout = 106,
+    /// RCPT to an address that nobody ever had.
+    TrapRecipient = 107,
+    /// A session without a transaction, again.
+    UnfinishedSession = 110,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 23] = [
         Self::BadAuthentication,
         Self::RelayDenied,
+        Self::RelayAllowed,
         Self::BadLocalRcpt,
+        Self::GoodLocalRcpt,
+        Self::Spam,
+        Self::Virus,
+        Self::RuleMatched,
+        Self::Dnsbl,
         Self::SyntaxError,
+        Self::TooBig,
+        Self::BlockedAttachment,
+        Self::PartialMessage,
+        Self::Spf,
         Self::EarlyTalker,
+        Self::UnauthorisedPipelining,
         Self::BareNewline,
         Self::PlaintextAfterStarttls,
+        Self::NonSmtp,
         Self::SessionOverflow,
         Self::Timeout,
+        Self::TrapRecipient,
+        Self::UnfinishedSession,
     ];
 
     /// The number in logs and tables.
@@ -56,24 +98,48 @@ impl Kind {
         match self {
             Self::BadAuthentication => "bad-authentication",
             Self::RelayDenied => "relay-denied",
+            Self::RelayAllowed => "relay-allowed",
             Self::BadLocalRcpt => "bad-local-rcpt",
+            Self::GoodLocalRcpt => "good-local-rcpt",
+            Self::Spam => "spam",
+            Self::Virus => "virus",
+            Self::RuleMatched => "rule-matched",
+            Self::Dnsbl => "dnsbl",
             Self::SyntaxError => "syntax-error",
+            Self::TooBig => "too-big",
+            Self::BlockedAttachment => "blocked-attachment",
+            Self::PartialMessage => "partial-message",
+            Self::Spf => "spf",
             Self::EarlyTalker => "early-talker",
+            Self::UnauthorisedPipelining => "unauthorised-pipelining",
             Self::BareNewline => "bare-newline",
             Self::PlaintextAfterStarttls => "plaintext-after-starttls",
+            Self::NonSmtp => "non-smtp",
             Self::SessionOverflow => "session-overflow",
             Self::Timeout => "timeout",
+            Self::TrapRecipient => "trap-recipient",
+            Self::UnfinishedSession => "unfinished-session",
         }
     }
 
     /// The multiplier that it has unless the configuration says otherwise.
     pub const fn default_multiplier(self) -> u32 {
         match self {
-            Self::BadAuthentication | Self::BadLocalRcpt => 50,
-            Self::RelayDenied | Self::EarlyTalker | Self::BareNewline => 100,
+            Self::RelayAllowed | Self::GoodLocalRcpt | Self::SessionOverflow => 0,
+            Self::UnfinishedSession => 5,
+            Self::TooBig => 10,
             Self::SyntaxError | Self::Timeout => 20,
-            Self::PlaintextAfterStarttls => 300,
-            Self::SessionOverflow => 0,
+            Self::BadAuthentication | Self::BadLocalRcpt | Self::Spf | Self::UnauthorisedPipelining => 50,
+            Self::RelayDenied
+            | Self::Spam
+            | Self::RuleMatched
+            | Self::Dnsbl
+            | Self::BlockedAttachment
+            | Self::PartialMessage
+            | Self::EarlyTalker
+            | Self::BareNewline => 100,
+            Self::NonSmtp => 200,
+            Self::Virus | Self::PlaintextAfterStarttls | Self::TrapRecipient => 300,
         }
     }
 

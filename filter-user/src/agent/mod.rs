@@ -100,7 +100,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     }
     let ids = start_ids(config)?;
     let ips = ips.reported_to(ids.clone()).enforced_by(Enforcer::new(filter));
-    let edge = Arc::new(Edge::new(inbox.clone(), voice));
+    let edge = Arc::new(Edge::new(inbox.clone(), voice).with_rules(config.rules.clone()));
     let books = books::books(config);
     let services: Arc<[_]> = config
         .services

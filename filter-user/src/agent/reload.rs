@@ -70,6 +70,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         differ("[kernel]", &before.kernel, &after.kernel),
         differ("[smtp]", &lasting(&before.services, true), &lasting(&after.services, true)),
         differ("[services]", &lasting(&before.services, false), &lasting(&after.services, false)),
+        differ("[detection]", &before.rules, &after.rules),
         differ("[log]", &before.log, &after.log),
         differ("[web]", &before.web, &after.web),
     ];

@@ -3,6 +3,7 @@
 //! [`raw`] is the file as it is written, [`Config`] is what the rest of the program sees. Every mistake is answered
 //! with the file, the line and the remedy; nothing is guessed.
 
+mod detection;
 mod effective;
 mod error;
 mod ips;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use filter_core::limits::Limits;
 use filter_core::policy::Policy;
+use filter_core::smtp::rules::Rules;
 use filter_core::smtp::voice::Templates;
 
 pub use effective::Setting;
@@ -52,6 +54,8 @@ pub struct Config {
     pub limits: Limits,
     /// Scores and blocks.
     pub policy: Policy,
+    /// What passes, and what is noticed.
+    pub rules: Rules,
     /// Texts of refusals.
     pub templates: Templates,
     /// What is logged, and how.
@@ -133,6 +137,7 @@ mod tests {
         assert!(parse(shipped).is_ok());
         assert_eq!((shown.name.as_str(), &shown.kernel.interfaces[0][..]), ("mx.example.net", "eth0"));
         assert_eq!(shown.limits.reserve_sessions_for.len(), 2);
+        assert_eq!((shown.rules.recipients.traps.len(), shown.rules.reply_patterns.len()), (1, 1));
         let same = |config: Config| {
             let limits = Limits { reserve_sessions_for: Vec::new(), ..config.limits };
             let kernel = KernelConfig { interfaces: Vec::new(), ..config.kernel };
@@ -193,6 +198,12 @@ mod tests {
         refused("[ips]\nwiden_after = 1", &["gatepost.toml:2", "widen_after", "0 switches this off"]);
         refused("[ips]\nevaluate = \"never\"", &["gatepost.toml:2", "at-once", "on-connect"]);
         refused("[login]\nmonitor_period = \"0s\"", &["gatepost.toml:2", "monitor_period"]);
+        refused("[detection]\nlocal_domains = [\"@b.example\"]", &["gatepost.toml:2", "example.net"]);
+        refused("[detection]\ntrap_recipients = [\"trap\"]", &["gatepost.toml:2", "trap@example.net"]);
+        let pattern = |rest: &str| format!("[detection]\nreply_patterns = [{{ {rest} }}]");
+        refused(&pattern("pattern = '(', event = 'spam'"), &["gatepost.toml:2", "regular expression"]);
+        refused(&pattern("pattern = 'a', event = 'ham'"), &["gatepost.toml:2", "check-config"]);
+        refused(&pattern("pattern = 'a', event = 'spam', command = 'x'"), &["gatepost.toml:2", "rcpt"]);
         refused("[log]\nformat = \"xml\"", &["gatepost.toml:2", "text", "json"]);
         refused("[log]\nids_format = \"%T %Q\"", &["gatepost.toml:2", "ids_format", "`%Q`", "%D"]);
         refused("[log]\nids_format = \"%T %\"", &["gatepost.toml:2", "ids_format", "%%"]);

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use filter_core::policy::Policy;
+use filter_core::smtp::rules::Rules;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::Config;
+use super::detection::Detection;
 use super::error::{ConfigError, Place};
 use super::ips::Ips;
 use super::kernel::Kernel;
@@ -31,6 +33,7 @@ pub(super) struct File {
     services: BTreeMap<Spanned<String>, Service>,
     sessions: Sessions,
     ips: Ips,
+    detection: Detection,
     login: Login,
     replies: Replies,
     log: Log,
@@ -49,6 +52,7 @@ impl File {
     /// Checks every value and fills in what is not there.
     pub(super) fn validate(self, file: Option<PathBuf>, place: &Place<'_>) -> Result<Config, ConfigError> {
         let login = self.login.validate(place)?;
+        let (recipients, reply_patterns) = self.detection.validate(place)?;
         let policy = Policy { login, ..self.ips.validate(self.mode == Mode::Observe, place)? };
         let shared = Shared { sessions: &self.sessions, scope_width: policy.scope_width };
         Ok(Config {
@@ -60,6 +64,7 @@ impl File {
             services: service::validate(&self.smtp, self.services, &shared, place)?,
             limits: self.sessions.clone().validate(policy.scope_width, place)?,
             policy,
+            rules: Rules { recipients, reply_patterns },
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
             web: self.web.validate(place)?,

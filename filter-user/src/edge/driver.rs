@@ -34,7 +34,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 pub(super) async fn run(service: Arc<Service>, mut client: TcpStream, peer: Peer, mut place: Place) {
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
-    let mut session = session.with_login_key(edge.login_key);
+    let mut session = session.with_login_key(edge.login_key).with_rules(Arc::clone(&edge.rules));
     let client_addr = ClientAddr::new(peer.client.ip());
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use filter_core::smtp::login::LoginKey;
+use filter_core::smtp::rules::Rules;
 use filter_core::smtp::voice::Voice;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -36,6 +37,7 @@ const HEADERS_AT_ONCE: usize = 1000;
 pub struct Edge {
     inbox: Inbox,
     voice: Arc<Voice>,
+    rules: Arc<Rules>,
     refusals: Arc<Semaphore>,
     headers: Arc<Semaphore>,
     login_key: LoginKey,
@@ -47,10 +49,18 @@ impl Edge {
         Self {
             inbox,
             voice,
+            rules: Arc::default(),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
             headers: Arc::new(Semaphore::new(HEADERS_AT_ONCE)),
             login_key: LoginKey(secret::number(), secret::number()),
         }
+    }
+
+    /// With what an administrator has decided about sessions and messages.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = Arc::new(rules);
+        self
     }
 
     /// Opens a listening socket.

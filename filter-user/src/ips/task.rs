@@ -7,6 +7,7 @@ use std::time::Duration;
 use filter_core::admin::{Gauge, SessionsView};
 use filter_core::client::ClientAddr;
 use filter_core::decision::{Block, Origin};
+use filter_core::detect::Probes;
 use filter_core::engine::{Effect, Engine, Manner};
 use filter_core::event::Event;
 use filter_core::limits::{Limits, Overflow};
@@ -69,6 +70,7 @@ pub struct Ips {
     messages: mpsc::UnboundedReceiver<Message>,
     backlog: Arc<AtomicUsize>,
     offences: u64,
+    probes: Probes,
     closing: bool,
 }
 
@@ -90,6 +92,7 @@ impl Ips {
             messages,
             backlog,
             offences: 0,
+            probes: Probes::default(),
             closing: false,
         };
         (ips, inbox)
@@ -197,6 +200,10 @@ impl Ips {
     }
 
     fn offend(&mut self, client: ClientAddr, offence: Offence) {
+        let scope = self.engine.policy().scope_width.scope_of(client);
+        if offence.kind == Kind::UnfinishedSession && !self.probes.is_repeated(scope, clock::instant()) {
+            return;
+        }
         self.offences += 1;
         self.engine.handle_offence(client, offence, clock::now());
     }

@@ -6,13 +6,16 @@
 
 use crate::smtp::reply::{EnhancedCode, Reply};
 
+/// Whether the enhanced code says it: wrong credentials, or a disabled account (RFC 5248 registry).
+pub(super) const fn told(reply: &Reply<'_>) -> bool {
+    matches!(reply.enhanced, Some(EnhancedCode(5, 7, 8 | 13)))
+}
+
 /// Whether an AUTH failed for its credentials.
 pub(super) fn refused(reply: &Reply<'_>) -> bool {
     match reply.enhanced {
         // The mechanism is too weak; encryption is required.
         Some(EnhancedCode(5, 7, 9 | 11) | EnhancedCode(5, 5, _)) => false,
-        // Wrong credentials; a disabled account (RFC 5248 registry): whatever the basic code.
-        Some(EnhancedCode(5, 7, 8 | 13)) => true,
         Some(_) | None => reply.code == 535,
     }
 }

@@ -1,8 +1,8 @@
 //! SMTP as the edge understands it, without a socket.
 //!
 //! [`mod@line`] frames, [`command`] and [`reply`] read one unit each, [`ehlo`] narrows what is offered, [`body`] finds
-//! the end of a message, [`login`] follows an AUTH exchange, [`voice`] is what we say ourselves, [`event`] is what is
-//! reported, and [`session`] is the machine between the two sides.
+//! the end of a message, [`login`] follows an AUTH exchange, [`rules`] is what an administrator has decided, [`voice`] is
+//! what we say ourselves, [`event`] is what is reported, and [`session`] is the machine between the two sides.
 
 pub mod body;
 pub mod command;
@@ -11,5 +11,6 @@ pub mod event;
 pub mod line;
 pub mod login;
 pub mod reply;
+pub mod rules;
 pub mod session;
 pub mod voice;

@@ -76,6 +76,8 @@ pub struct Voice {
     pub not_implemented: String,
     /// To what is no command line at all.
     pub malformed: String,
+    /// To a client that speaks another protocol.
+    pub foreign: String,
     /// To a command that no standard knows.
     pub unknown: String,
     /// To a client that breaks the framing of a BDAT.
@@ -101,6 +103,7 @@ impl Voice {
             shutting_down: fill("421 4.3.2 {name} Service is restarting - try again later"),
             not_implemented: fill("502 5.5.1 Command not implemented"),
             malformed: fill("500 5.5.2 Error: bad syntax"),
+            foreign: fill("500 5.5.1 {name} Error: this is an SMTP server - closing connection"),
             unknown: fill("500 5.5.1 Error: command not recognized"),
             bad_chunk: fill("501 5.5.4 BDAT needs a size of at most 1 GiB - closing connection"),
             no_chunks: fill("503 5.5.1 CHUNKING was not offered - closing connection"),

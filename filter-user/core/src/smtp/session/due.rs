@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::detect;
+use crate::detect::{self, Addressee, Stage};
 use crate::offence::{Kind, Offence};
 use crate::smtp::body::BodyScanner;
 use crate::smtp::command::Verb;
@@ -44,9 +44,16 @@ pub(super) struct Asked {
     pub(super) from: u64,
     /// How many bytes the mail server must have been sent, the command's chunk included, before it can answer.
     pub(super) whole_at: u64,
+    /// Of a RCPT, whom it names.
+    pub(super) addressee: Addressee,
 }
 
 impl Due {
+    /// Whether it is the mail server's to say.
+    pub(super) const fn is_servers(&self) -> bool {
+        !matches!(self, Self::Own { .. })
+    }
+
     /// Whether a reply can answer this at all. A 3xx asks for bytes of another kind, which only AUTH and DATA have
     /// (RFC 4954 section 4, RFC 5321 section 4.2.1); a DATA that "succeeded" would leave its message to be read as commands.
     fn allows(&self, reply: &Reply<'_>) -> bool {
@@ -76,10 +83,15 @@ impl Session {
         }
         match due {
             Due::Greeting { .. } if reply.is_success() => self.input = Input::Commands,
-            Due::Greeting { .. } => return self.close_with(reply),
+            Due::Greeting { .. } => {
+                self.judge(Stage::Connect, reply);
+                return self.close_with(reply);
+            }
             Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
-            Due::EndOfData | Due::Own { .. } => {}
-            Due::Reply(Asked { verb, detail, from, whole_at }) => {
+            Due::EndOfData if reply.code == 421 => return self.close_with(reply),
+            Due::EndOfData => self.judge(Stage::Message, reply),
+            Due::Own { .. } => {}
+            Due::Reply(Asked { verb, detail, from, whole_at, addressee }) => {
                 let excused = self.transaction.excuses(verb, reply, from);
                 if verb == Verb::StartTls {
                     // Whatever still waits for room to be read came before TLS, too.
@@ -88,23 +100,40 @@ impl Session {
                 let login = self
                     .login
                     .take_if(|_| matches!(verb, Verb::Auth | Verb::CancelAuth) && !reply.is_intermediate());
-                if let Some(kind) = detect::offence(verb, reply).filter(|_| !excused) {
+                let stage = Stage::of(verb);
+                let refused = || detect::offence(stage?, reply, &self.rules.reply_patterns);
+                if let Some(kind) = addressee.shows(reply).or_else(refused).filter(|_| !excused) {
                     self.report(accuse(kind, detail, login.as_ref()));
+                }
+                // What the mail server has just answered is not out of the client's hands before it was sent.
+                if matches!(verb, Verb::Auth | Verb::CancelAuth | Verb::Data) && !self.from_client.is_empty()
+                {
+                    self.note_pipelining(format!("{} bytes", self.from_client.len()));
                 }
                 if matches!(verb, Verb::Auth | Verb::CancelAuth) {
                     self.login_refused = reply.code >= 400;
                     if login.is_some() && reply.is_success() {
+                        self.manners.purpose = true;
                         self.events.push_back(Event::LoggedIn);
                     }
                 }
                 self.transaction.note(verb, reply, self.received);
+                if reply.code == 421 {
+                    // RFC 5321 section 3.8: whatever it answers, it announces that the server closes.
+                    return self.close_with(reply);
+                }
                 match verb {
                     Verb::Ehlo | Verb::Helo if reply.is_success() => {
-                        self.chunking = verb == Verb::Ehlo && ehlo::offers(reply.bytes, "CHUNKING");
+                        let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
+                        self.offered.chunking = offers("CHUNKING");
+                        self.offered.pipelining = offers("PIPELINING");
                         self.to_client.extend_from_slice(&ehlo::narrow(reply.bytes));
                         return self.say_own();
                     }
-                    Verb::Quit => return self.close_with(reply),
+                    Verb::Quit => {
+                        self.note_end();
+                        return self.close_with(reply);
+                    }
                     Verb::StartTls if reply.code == 220 => {
                         // Whatever the server said behind its 220 was said before TLS as well.
                         self.from_server.clear();
@@ -141,6 +170,13 @@ impl Session {
         }
         self.to_client.extend_from_slice(reply.bytes);
         self.say_own();
+    }
+
+    /// Reports what a refusal says of the client that no command of its own is to be remembered with.
+    fn judge(&mut self, stage: Stage, reply: &Reply<'_>) {
+        if let Some(kind) = detect::offence(stage, reply, &self.rules.reply_patterns) {
+            self.report(Offence::new(kind, reply.text()));
+        }
     }
 
     /// Says what is ours to say before the mail server's next reply.

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use crate::detect;
+use crate::detect::{self, Addressee};
 use crate::offence::{Kind, Offence, printable};
 use crate::smtp::body::BodyScanner;
 use crate::smtp::command::Verb;
@@ -56,9 +56,11 @@ impl Session {
                 Input::Waiting => return,
                 Input::Discarding(_) => self.discard(),
                 Input::Closed => return self.from_client.clear(),
+                Input::Commands if detect::is_binary(&self.from_client) => return self.refuse_foreign(),
                 Input::Commands => match line::front(&self.from_client, command_limit(&self.from_client)) {
-                    line::Front::Line(size) => self.take_command(size, now),
                     line::Front::Partial => return,
+                    _ if detect::is_foreign(&self.from_client) => return self.refuse_foreign(),
+                    line::Front::Line(size) => self.take_command(size, now),
                     line::Front::Fault(fault) => return self.refuse(fault),
                 },
                 Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
@@ -69,7 +71,13 @@ impl Session {
                         }
                         self.forward(size);
                         let verb = if cancelled { Verb::CancelAuth } else { Verb::Auth };
-                        let asked = Asked { verb, detail: "AUTH".into(), from: 0, whole_at: 0 };
+                        let asked = Asked {
+                            verb,
+                            detail: "AUTH".into(),
+                            from: 0,
+                            whole_at: 0,
+                            addressee: Addressee::Untold,
+                        };
                         self.await_reply(Due::Reply(asked), now);
                     }
                     line::Front::Partial => return,
@@ -124,7 +132,11 @@ impl Session {
         let line = self.from_client.split_to(size);
         let verb = Verb::of(&line);
         match verb {
-            Verb::Privileged => return self.answer(self.voice.not_implemented.clone(), now),
+            // Nobody who is not a trusted front has a reason to try.
+            Verb::Privileged => {
+                self.report(Offence::known_by(Kind::SyntaxError, self.gist(&line)));
+                return self.answer(self.voice.not_implemented.clone(), now);
+            }
             // A private verb may change the framing (XEXCH50), or log in past every detector (X-EXPS).
             Verb::Unknown | Verb::Malformed => {
                 self.report(Offence::known_by(Kind::SyntaxError, self.gist(&line)));
@@ -136,7 +148,7 @@ impl Session {
                 self.report(Offence::new(Kind::SyntaxError, &line));
                 return self.end_with(self.voice.bad_chunk.clone());
             }
-            Verb::Bdat { .. } if !self.chunking => {
+            Verb::Bdat { .. } if !self.offered.chunking => {
                 self.report(Offence::new(Kind::SyntaxError, &line));
                 return self.end_with(self.voice.no_chunks.clone());
             }
@@ -146,7 +158,15 @@ impl Session {
         let chunk = if let Verb::Bdat { size, .. } = verb { size } else { 0 };
         let whole_at = self.server_sent + self.to_server.len() as u64 + chunk;
         let detail = printable(detect::memorable(verb, &line));
-        let due = Due::Reply(Asked { verb, detail, from, whole_at });
+        // RFC 2920 section 3.1: only if the server offers it, and never behind EHLO, which withdraws the offer.
+        if !self.offered.pipelining && self.due.iter().any(Due::is_servers) {
+            self.note_pipelining(detail.clone());
+        }
+        let rcpt = verb == Verb::Rcpt;
+        let addressee = if rcpt { self.rules.recipients.addressee(&line) } else { Addressee::Untold };
+        self.manners.purpose |=
+            verb == Verb::Mail || line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"ETRN"));
+        let due = Due::Reply(Asked { verb, detail, from, whole_at, addressee });
         if verb == Verb::Auth {
             self.login = Some(Login::begin(self.login_key, &line));
         }
@@ -159,7 +179,7 @@ impl Session {
             }
             Verb::Bdat { .. } if chunk > 0 => self.input = Input::Chunk(chunk, Stride::default()),
             // A reply that is still due may withdraw what an earlier one offered.
-            Verb::Ehlo | Verb::Helo => self.chunking = false,
+            Verb::Ehlo | Verb::Helo => (self.offered.chunking, self.offered.pipelining) = (false, false),
             Verb::Quit => self.input = Input::Closed,
             _ => {}
         }
@@ -201,6 +221,14 @@ impl Session {
     /// What may be remembered of bytes that are no command: after a failed login, not even their first word.
     pub(super) fn gist(&self, bytes: &[u8]) -> String {
         if self.login_refused { detect::size(bytes) } else { detect::gist(bytes) }
+    }
+
+    /// Ends the session of a client that speaks another protocol.
+    fn refuse_foreign(&mut self) {
+        let detail = detect::protocol(&self.from_client);
+        self.report(Offence::known_by(Kind::NonSmtp, detail));
+        self.manners.purpose = true;
+        self.end_with(self.voice.foreign.clone());
     }
 
     /// Ends the session for what is no line.

@@ -18,6 +18,7 @@ mod patience;
 mod transaction;
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -26,6 +27,7 @@ use crate::offence::{Kind, Offence};
 use crate::smtp::event::{Event, Side};
 use crate::smtp::login::{Login, LoginKey};
 use crate::smtp::reply;
+use crate::smtp::rules::Rules;
 use crate::smtp::voice::Voice;
 use crate::time::Instant;
 
@@ -51,10 +53,27 @@ enum Presence {
     Gone,
 }
 
+/// What the mail server's last reply to EHLO offers.
+#[derive(Debug, Default)]
+struct Offered {
+    chunking: bool,
+    pipelining: bool,
+}
+
+/// How the client behaves.
+#[derive(Debug, Default)]
+struct Manners {
+    /// Whether it has been reported that it does not wait where it has to.
+    out_of_step: bool,
+    /// Whether it has begun anything that a session is for.
+    purpose: bool,
+}
+
 /// The machine; see the head of this module.
 #[derive(Debug)]
 pub struct Session {
     voice: Arc<Voice>,
+    rules: Arc<Rules>,
     patience: Patience,
     input: Input,
     due: VecDeque<Due>,
@@ -68,8 +87,8 @@ pub struct Session {
     transaction: Transaction,
     /// Bytes that the mail server has been sent so far.
     server_sent: u64,
-    /// Whether the last EHLO was answered with an offer of CHUNKING.
-    chunking: bool,
+    offered: Offered,
+    manners: Manners,
     /// When something was last completed, or the turn last passed.
     since: Instant,
     /// Whose turn it was then.
@@ -88,6 +107,7 @@ impl Session {
     pub fn new(voice: Arc<Voice>, patience: Patience, now: Instant) -> Self {
         Self {
             voice,
+            rules: Arc::default(),
             patience,
             input: Input::Waiting,
             due: VecDeque::from([Due::Greeting { spoke_early: false }]),
@@ -101,7 +121,8 @@ impl Session {
             received: 0,
             transaction: Transaction::default(),
             server_sent: 0,
-            chunking: false,
+            offered: Offered::default(),
+            manners: Manners::default(),
             login_refused: false,
             login: None,
             login_key: LoginKey::default(),
@@ -114,6 +135,13 @@ impl Session {
     #[must_use]
     pub fn with_login_key(mut self, key: LoginKey) -> Self {
         self.login_key = key;
+        self
+    }
+
+    /// With what an administrator has decided.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Arc<Rules>) -> Self {
+        self.rules = rules;
         self
     }
 
@@ -137,6 +165,7 @@ impl Session {
 
     /// The client will send no more; what it already asked, read or not, is still answered.
     pub fn handle_client_closed(&mut self, now: Instant) {
+        self.note_end();
         self.presence = Presence::Listening;
         self.rewind(now);
     }
@@ -144,6 +173,7 @@ impl Session {
     /// The client's connection is broken. What the mail server says to what was already forwarded is still heard, for a
     /// short time: it may be an accepted message, or an offence.
     pub fn handle_client_lost(&mut self, now: Instant) {
+        self.note_end();
         self.rewind(now);
         self.presence = Presence::Gone;
         self.from_client.clear();
@@ -240,6 +270,24 @@ impl Session {
     /// Whether nothing is left to do but to send [`Session::outgoing`] to the client and close both sides.
     pub const fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// The client ends its session. One that was for nothing is told of once; what makes it an offence is that it happens
+    /// again, which is not for one session to know.
+    fn note_end(&mut self) {
+        let greeted = !matches!(self.due.front(), Some(Due::Greeting { .. }));
+        if greeted && !self.manners.purpose && !self.over && !matches!(self.input, Input::Opaque) {
+            self.report(Offence::new(Kind::UnfinishedSession, b"no transaction"));
+        }
+        self.manners.purpose = true;
+    }
+
+    /// The client has sent a command, or what it took for one, before the reply that it had to wait for.
+    fn note_pipelining(&mut self, detail: String) {
+        if !self.manners.out_of_step {
+            self.manners.out_of_step = true;
+            self.report(Offence::known_by(Kind::UnauthorisedPipelining, detail));
+        }
     }
 
     fn report(&mut self, offence: Offence) {

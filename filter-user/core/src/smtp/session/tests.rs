@@ -14,6 +14,7 @@ use crate::smtp::voice::Templates;
 
 mod chunk;
 mod login;
+mod manners;
 mod order;
 mod patience;
 
@@ -53,7 +54,7 @@ impl Talk {
         let mut talk = Self::new();
         talk.server("220 mail.example\r\n")
             .client("EHLO a.example\r\n")
-            .server("250-mail.example\r\n250 CHUNKING\r\n");
+            .server("250-mail.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
         talk.heard();
         talk.passed();
         talk

@@ -29,7 +29,7 @@ fn what_was_pipelined_behind_a_refusal_is_no_offence() {
 fn chunks_behind_a_refused_one_are_no_offence() {
     let mut talk = Talk::greeted();
     talk.client("BDAT 2\r\nabBDAT 2 LAST\r\ncdMAIL FROM:<a@a.example>\r\n");
-    talk.server("552 5.3.4 too big\r\n503 5.5.1 no\r\n503 5.5.1 nested\r\n");
+    talk.server("554 5.3.0 no room\r\n503 5.5.1 no\r\n503 5.5.1 nested\r\n");
     assert!(talk.offences.is_empty() && !talk.session.is_over());
 }
 
