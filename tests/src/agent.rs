@@ -161,7 +161,7 @@ attach = \"native\"
 pin_directory = \"{pins}\"
 [smtp]
 listen = [\"{GATEWAY_V4}:25\", \"[{GATEWAY_V6}]:25\"]
-mail_server = \"{mail_server}\"
+mail_servers = \"{mail_server}\"
 {sections}",
         state = state.display(),
         pins = pins.display(),

@@ -1,7 +1,7 @@
 //! A real Postfix behind the gateway, with its whole state in the world's scratch folder.
 //!
 //! Domain `example.test`, recipients `alice`, `bob` and `carol`, one login (`alice@example.test`, `secret`). Port 25
-//! expects the PROXY protocol, as behind Gatepost; port 26 does not. It never slows a client down: that is for the
+//! expects the PROXY protocol, as behind Gatepost; port 26 does not; port 27 lets the gateway say who a client is by XCLIENT. It never slows a client down: that is for the
 //! gateway to do, and the tests must see who did it.
 
 use std::fs;
@@ -120,6 +120,8 @@ const MASTER_CF: &str = "\
 198.51.100.2:25 inet n - n - - smtpd
   -o smtpd_upstream_proxy_protocol=haproxy
 198.51.100.2:26 inet n - n - - smtpd
+198.51.100.2:27 inet n - n - - smtpd
+  -o smtpd_authorized_xclient_hosts=198.51.100.1
 cleanup    unix n - n - 0 cleanup
 qmgr       unix n - n 300 1 qmgr
 tlsmgr     unix - - n 1000? 1 tlsmgr

@@ -78,12 +78,13 @@ pub fn built_in(config: &Config, surroundings: &Surroundings, now: Now) -> Vec<N
         network: *network,
         ..never(network.addr(), "load balancer (see `proxy_from`)")
     });
+    let servers = config.services.iter().flat_map(|service| &service.mail_servers);
     let mut networks = BTreeSet::new();
     loopback
         .into_iter()
         .chain(own.map(|address| never(*address, "this gateway")))
         .chain(surroundings.routers.iter().map(|address| never(*address, "default router")))
-        .chain(config.services.iter().map(|service| never(service.mail_server.ip(), "mail server")))
+        .chain(servers.map(|server| never(server.ip(), "mail server")))
         .chain(balancers)
         .filter(|entry| !entry.network.addr().is_loopback() || entry.comment == "loopback")
         .filter(|entry| networks.insert(entry.network))

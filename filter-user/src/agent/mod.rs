@@ -106,7 +106,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         .services
         .iter()
         .zip(books)
-        .map(|(service, book)| Arc::new(Service::new(Arc::clone(&edge), service, book)))
+        .map(|(service, book)| Arc::new(Service::new(Arc::clone(&edge), service, &config.name, book)))
         .collect();
 
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
@@ -128,6 +128,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     let pairs = services.iter().zip(listeners).flat_map(|(service, listeners)| {
         listeners.into_iter().map(move |listener| (Arc::clone(service), listener))
     });
+    let watchers = services.iter().map(|service| tokio::spawn(Arc::clone(service).watch()));
+    let watchers: Vec<_> = watchers.collect();
     let servers: Vec<_> = pairs.map(|(service, listener)| tokio::spawn(service.serve(listener))).collect();
 
     let ended = tokio::select! {
@@ -136,7 +138,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         _ = &mut control => Err(AgentError::Ended("control socket")),
     };
     tracing::info!("stopping");
-    for server in servers {
+    for server in servers.into_iter().chain(watchers) {
         server.abort();
     }
     if let Some(web) = web {

@@ -183,7 +183,7 @@ mod tests {
             &["gatepost.toml:3", "10"],
         );
         refused("[smtp]\nlisten = [\"25\"]", &["gatepost.toml:2", "[::]:25"]);
-        refused("[smtp]\nmail_server = \"mail\"", &["gatepost.toml:2", "127.0.0.1:10025"]);
+        refused("[smtp]\nmail_server = \"mail\"", &["gatepost.toml:2", "mail_servers", "127.0.0.1:10025"]);
         refused("[smtp]\nlisten = []", &["gatepost.toml:2", "listen"]);
         refused("mode = \"maybe\"", &["gatepost.toml:1", "enforce", "observe"]);
         refused("[replies]\nblocked = \"550 no\"", &["gatepost.toml:2", "421"]);

@@ -14,10 +14,15 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Place};
 use super::sessions::Sessions;
-use super::value::{Networks, networks, socket, span};
+use super::value::{Addresses, Networks, networks, socket, span};
 
 /// The name of the service in section `[smtp]`.
 const FIRST: &str = "smtp";
+
+/// How long a mail server may take to accept a connection, unless the configuration says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Mail servers of one service; a client waits for one after the other.
+const MAIL_SERVERS_LIMIT: usize = 16;
 
 /// One service.
 #[derive(Debug, Clone)]
@@ -26,10 +31,12 @@ pub struct ServiceConfig {
     pub name: String,
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
-    /// Where to relay to.
-    pub mail_server: SocketAddr,
+    /// Where to relay to: the first one that answers.
+    pub mail_servers: Vec<SocketAddr>,
     /// How the mail server learns the client's address.
     pub client_address: ClientAddress,
+    /// How long a mail server may take to accept a connection.
+    pub connect_timeout: Duration,
     /// How long each side may take.
     pub patience: Patience,
     /// Load balancers, whose PROXY headers are required and believed; nobody else's are.
@@ -45,6 +52,10 @@ pub enum ClientAddress {
     /// PROXY protocol version 2, before anything else on the connection.
     #[default]
     ProxyV2,
+    /// PROXY protocol version 1.
+    ProxyV1,
+    /// Postfix's XCLIENT, which the mail server must offer.
+    Xclient,
     /// Not at all: the mail server sees every client as the gateway.
     None,
 }
@@ -53,13 +64,17 @@ impl ServiceConfig {
     /// What it does, in one line.
     pub fn summary(&self) -> String {
         let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
-        format!("listens on {} and relays to {} ({})", listen.join(", "), self.mail_server, self.how())
+        let servers: Vec<_> = self.mail_servers.iter().map(ToString::to_string).collect();
+        let servers = servers.join(", else ");
+        format!("listens on {} and relays to {servers} ({})", listen.join(", "), self.how())
     }
 
     /// How the mail server learns the client's address, in words.
     pub const fn how(&self) -> &'static str {
         match self.client_address {
             ClientAddress::ProxyV2 => "PROXY protocol v2",
+            ClientAddress::ProxyV1 => "PROXY protocol v1",
+            ClientAddress::Xclient => "XCLIENT",
             ClientAddress::None => "without the client's address",
         }
     }
@@ -70,8 +85,10 @@ impl ServiceConfig {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Service {
     listen: Option<Spanned<Vec<Spanned<String>>>>,
-    mail_server: Option<Spanned<String>>,
+    #[serde(alias = "mail_server")]
+    mail_servers: Option<Spanned<Addresses>>,
     client_address: Option<ClientAddress>,
+    connect_timeout: Option<Spanned<String>>,
     client_timeout: Option<Spanned<String>>,
     server_timeout: Option<Spanned<String>>,
     proxy_from: Option<Spanned<Networks>>,
@@ -136,8 +153,9 @@ impl Service {
         let other = other.clone();
         Self {
             listen: self.listen,
-            mail_server: self.mail_server.or(other.mail_server),
+            mail_servers: self.mail_servers.or(other.mail_servers),
             client_address: self.client_address.or(other.client_address),
+            connect_timeout: self.connect_timeout.or(other.connect_timeout),
             client_timeout: self.client_timeout.or(other.client_timeout),
             server_timeout: self.server_timeout.or(other.server_timeout),
             proxy_from: self.proxy_from.or(other.proxy_from),
@@ -163,10 +181,7 @@ impl Service {
                 list.get_ref().iter().map(read).collect::<Result<_, _>>()?
             }
         };
-        let mail_server = match self.mail_server {
-            None => SocketAddr::from(([127, 0, 0, 1], 25)),
-            Some(text) => socket("mail_server", &text, "127.0.0.1:10025", place)?,
-        };
+        let mail_servers = mail_servers(self.mail_servers, place)?;
         let patience = Patience::default();
         let second = Duration::from_secs(1);
         let proxy_from = self.proxy_from.map(|list| networks("proxy_from", list, place)).transpose()?;
@@ -174,8 +189,10 @@ impl Service {
         Ok(ServiceConfig {
             name: name.to_owned(),
             listen,
-            mail_server,
+            mail_servers,
             client_address: self.client_address.unwrap_or_default(),
+            connect_timeout: span("connect_timeout", self.connect_timeout, second, place)?
+                .unwrap_or(CONNECT_TIMEOUT),
             patience: Patience {
                 client: span("client_timeout", self.client_timeout, second, place)?
                     .unwrap_or(patience.client),
@@ -186,6 +203,27 @@ impl Service {
             limits: self.sessions.map(own).transpose()?,
         })
     }
+}
+
+/// One or several mail servers; 127.0.0.1:25 if nobody says.
+fn mail_servers(list: Option<Spanned<Addresses>>, place: &Place<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
+    let Some(list) = list else { return Ok(vec![SocketAddr::from(([127, 0, 0, 1], 25))]) };
+    let span = list.span();
+    let read = |text: &Spanned<String>| socket("mail_servers", text, "127.0.0.1:10025", place);
+    let mut servers = Vec::new();
+    for text in list.into_inner().into_texts(&span) {
+        let server = read(&text)?;
+        if servers.contains(&server) {
+            let message = format!("{server} is named twice; name each mail server once");
+            return Err(place.value(Some(text.span()), "mail_servers", message));
+        }
+        servers.push(server);
+    }
+    if servers.is_empty() || servers.len() > MAIL_SERVERS_LIMIT {
+        let message = format!("name 1 to {MAIL_SERVERS_LIMIT} mail servers, such as [\"127.0.0.1:10025\"]");
+        return Err(place.value(Some(span), "mail_servers", message));
+    }
+    Ok(servers)
 }
 
 #[cfg(test)]
@@ -210,7 +248,7 @@ mod tests {
         .unwrap();
         let [smtp, submission] = &config.services[..] else { panic!("{:?}", config.services) };
         assert_eq!((smtp.name.as_str(), submission.name.as_str()), ("smtp", "submission"));
-        assert_eq!(submission.mail_server, smtp.mail_server);
+        assert_eq!(submission.mail_servers, smtp.mail_servers);
         assert_eq!((smtp.patience.client.as_secs(), submission.patience.client.as_secs()), (60, 120));
         assert_eq!((smtp.proxy_from.len(), submission.proxy_from.len()), (0, 1));
         let limits = submission.limits.as_ref().unwrap();
@@ -233,6 +271,8 @@ mod tests {
             &["gatepost.toml:4", "`a`", "[::]:26"],
         );
         refused("[services.a]\nlissten = []", &["gatepost.toml:2", "lissten", "listen"]);
+        refused("[smtp]\nmail_servers = []", &["gatepost.toml:2", "mail_servers", "16"]);
+        refused("[smtp]\nmail_servers = [\"127.0.0.1:1\",\n\"127.0.0.1:1\"]", &["gatepost.toml:2", "twice"]);
         refused("[smtp]\nproxy_from = \"10.0.0.5/8\"", &["gatepost.toml:2", "10.0.0.0/8"]);
         refused(
             "[services.a]\nlisten = [\"[::]:26\"]\n[services.a.sessions]\nsessions_to_reserve = 101",

@@ -1,6 +1,7 @@
 //! Values that several sections know: times, sockets, networks, numbers with a lower bound.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use filter_core::notation::{parse_network, parse_networks};
@@ -19,6 +20,25 @@ const LONGEST_SPAN: Duration = Duration::from_hours(24 * 365);
 pub(super) enum Networks {
     Commas(String),
     Array(Vec<String>),
+}
+
+/// One address with its port, or an array of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected an address with its port in a text, or an array of them")]
+pub(super) enum Addresses {
+    One(String),
+    Array(Vec<String>),
+}
+
+impl Addresses {
+    /// Each of them, with the place of all.
+    pub(super) fn into_texts(self, span: &Range<usize>) -> Vec<Spanned<String>> {
+        let texts = match self {
+            Self::One(text) => vec![text],
+            Self::Array(texts) => texts,
+        };
+        texts.into_iter().map(|text| Spanned::new(span.clone(), text)).collect()
+    }
 }
 
 /// A number with a lower bound, and why there is one.

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{sleep, timeout};
 
+use super::backend::{Chosen, Opened};
 use super::header::Peer;
 use super::{Service, refusal};
 use crate::clock;
@@ -35,13 +36,18 @@ pub(super) async fn run(service: Arc<Service>, mut client: TcpStream, peer: Peer
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
     let mut session = session.with_login_key(edge.login_key).with_rules(Arc::clone(&edge.rules));
-    let client_addr = ClientAddr::new(peer.client.ip());
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
-    if let Some(server) = connect(&service, &mut session, &client, peer, &mut place).await {
-        relay(&service, &mut session, &client, server, client_addr, &mut place).await;
+    let connected = connect(&service, &mut session, &client, peer, &mut place).await;
+    let chosen = connected.as_ref().map(|(_, chosen)| *chosen);
+    let reporter = Reporter { service: &service, client: ClientAddr::new(peer.client.ip()), chosen };
+    if let Some((opened, _)) = connected {
+        if !opened.said.is_empty() {
+            session.handle_server(&opened.said, clock::instant());
+        }
+        relay(&reporter, &mut session, &client, opened.stream, &mut place).await;
     }
-    report(&service, &mut session, client_addr);
+    reporter.report(&mut session);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
     let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
@@ -57,16 +63,16 @@ async fn connect(
     client: &TcpStream,
     peer: Peer,
     place: &mut Place,
-) -> Option<TcpStream> {
+) -> Option<(Opened, Chosen)> {
     let mut connecting = pin!(service.backend.connect(peer));
     // A client that half-closed behind what it asked still waits for the answers.
     while !session.is_over() && !session.has_said_all() {
         tokio::select! {
             server = &mut connecting => {
-                if server.is_err() {
+                if server.is_none() {
                     session.handle_server_closed();
                 }
-                return server.ok();
+                return server;
             }
             ready = ready(client, session, Side::Client) => hear(session, client, ready),
             reply = &mut place.sanction => sanction(session, reply),
@@ -77,11 +83,10 @@ async fn connect(
 
 /// Relays until the session is over.
 async fn relay(
-    service: &Service,
+    reporter: &Reporter<'_>,
     session: &mut Session,
     client: &TcpStream,
     mut server: TcpStream,
-    client_addr: ClientAddr,
     place: &mut Place,
 ) {
     let mut said_all = false;
@@ -108,7 +113,7 @@ async fn relay(
             reply = &mut place.sanction => sanction(session, reply),
             () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
         }
-        report(service, session, client_addr);
+        reporter.report(session);
     }
 }
 
@@ -192,16 +197,30 @@ fn read_server(session: &mut Session, server: &TcpStream) {
 }
 
 /// Hands the session's facts on.
-fn report(service: &Service, session: &mut Session, client: ClientAddr) {
-    while let Some(event) = session.poll_event() {
-        match event {
-            Event::Offence(offence) => service.edge.inbox.report(client, offence),
-            Event::LoggedIn => service.edge.inbox.succeeded(client, Success::LoggedIn),
-            Event::MessageAccepted => {
-                service.edge.inbox.succeeded(client, Success::Delivered);
-                service.messages.fetch_add(1, Ordering::Relaxed);
+struct Reporter<'a> {
+    service: &'a Service,
+    client: ClientAddr,
+    /// The mail server that was found.
+    chosen: Option<Chosen>,
+}
+
+impl Reporter<'_> {
+    fn report(&self, session: &mut Session) {
+        let inbox = &self.service.edge.inbox;
+        while let Some(event) = session.poll_event() {
+            match event {
+                Event::Offence(offence) => inbox.report(self.client, offence),
+                Event::LoggedIn => inbox.succeeded(self.client, Success::LoggedIn),
+                Event::MessageAccepted => {
+                    inbox.succeeded(self.client, Success::Delivered);
+                    self.service.messages.fetch_add(1, Ordering::Relaxed);
+                }
+                Event::ServerFault(fault) => {
+                    if let Some(chosen) = self.chosen {
+                        self.service.backend.complain(chosen, fault);
+                    }
+                }
             }
-            Event::ServerFault(fault) => service.backend.complain(fault),
         }
     }
 }

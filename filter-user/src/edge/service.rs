@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use filter_core::admin::{MailServerView, ServiceView};
+use filter_core::admin::ServiceView;
 use filter_core::smtp::session::Patience;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
@@ -29,11 +29,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service of an edge that counts its sessions in this book.
-    pub fn new(edge: Arc<Edge>, config: &ServiceConfig, book: BookId) -> Self {
+    /// A service of an edge of this name that counts its sessions in this book.
+    pub fn new(edge: Arc<Edge>, config: &ServiceConfig, name: &str, book: BookId) -> Self {
         Self {
             edge,
-            backend: Backend::new(config.mail_server, config.client_address),
+            backend: Backend::new(config, name),
             patience: config.patience,
             book,
             messages: AtomicU64::new(0),
@@ -48,6 +48,11 @@ impl Service {
         listener::serve(self, listener).await;
     }
 
+    /// Looks after its mail servers until the task is dropped.
+    pub async fn watch(self: Arc<Self>) {
+        self.backend.watch().await;
+    }
+
     /// Messages that its mail servers have accepted.
     pub fn messages(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
@@ -57,10 +62,7 @@ impl Service {
     pub fn view(&self, fixed: &ServiceView, counts: &Counts) -> ServiceView {
         let own = (self.book != BookId::SHARED).then(|| counts.books.get(self.book.0).cloned());
         ServiceView {
-            mail_servers: vec![MailServerView {
-                address: self.backend.address().to_string(),
-                up: self.backend.is_up(),
-            }],
+            mail_servers: self.backend.view(),
             sessions: own.flatten(),
             messages: self.messages(),
             ..fixed.clone()

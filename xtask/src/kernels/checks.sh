@@ -44,7 +44,7 @@ make_world() {
 	attach = "native"
 	[smtp]
 	listen = ["203.0.113.1:25", "[2001:db8::1]:25"]
-	mail_server = "127.0.0.1:10025"
+	mail_servers = "127.0.0.1:10025"
 	client_address = "none"
 	CONFIG
     $ip link set lo up

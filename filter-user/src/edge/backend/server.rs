@@ -1,0 +1,176 @@
+//! One mail server: opening a connection to it until a session can begin there, and what is known of its health.
+//!
+//! What is asked of it before the session is ours alone; the client hears the greeting that the mail server would have
+//! given it, and nothing else of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use filter_core::smtp::event::ServerFault;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::dialogue::{Dialogue, Heard};
+use super::{Manner, introduction};
+use crate::config::ClientAddress;
+use crate::edge::header::Peer;
+use crate::edge::pace::Pace;
+
+/// How long a mail server may take for everything before the session, beyond its connection.
+const DIALOGUE_TIMEOUT: Duration = Duration::from_secs(30);
+
+const UNKNOWN: u8 = 0;
+const UP: u8 = 1;
+const DOWN: u8 = 2;
+
+/// Why no session can begin at a mail server.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error(transparent)]
+    Broken(#[from] io::Error),
+    #[error("it took no connection within {0:?}")]
+    Unreachable(Duration),
+    #[error("it did not say what it had to within {DIALOGUE_TIMEOUT:?}")]
+    Silent,
+    #[error("it closed the connection before its greeting")]
+    Closed,
+    #[error("what it sent is not an SMTP reply")]
+    Malformed,
+    #[error("it takes no mail now: {0}")]
+    Busy(String),
+    #[error(
+        "it does not offer XCLIENT with ADDR to this gateway (in Postfix, name its address in `smtpd_authorized_xclient_hosts`)"
+    )]
+    NoXclient,
+    #[error("it does not take XCLIENT: {0}")]
+    XclientRefused(String),
+}
+
+/// A connection at which a session can begin.
+#[derive(Debug)]
+pub(in crate::edge) struct Opened {
+    pub(in crate::edge) stream: TcpStream,
+    /// What the mail server has said that the client is to hear: its greeting, or nothing yet.
+    pub(in crate::edge) said: Vec<u8>,
+}
+
+/// One mail server.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    health: AtomicU8,
+    complaints: Pace,
+}
+
+impl Server {
+    /// A mail server that nobody has asked yet.
+    pub(super) const fn new(address: SocketAddr) -> Self {
+        Self { address, health: AtomicU8::new(UNKNOWN), complaints: Pace::new() }
+    }
+
+    /// Whether it took the last connection; none: nobody has asked.
+    pub(super) fn is_up(&self) -> Option<bool> {
+        match self.health.load(Ordering::Relaxed) {
+            UP => Some(true),
+            DOWN => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Opens a connection on behalf of a client; without one, on our own behalf. With `must_greet`, a mail server that takes
+    /// no mail now is not taken.
+    pub(super) async fn open(
+        &self,
+        manner: &Manner,
+        peer: Option<Peer>,
+        must_greet: bool,
+    ) -> Result<Opened, OpenError> {
+        let opened = self.try_open(manner, peer, must_greet).await;
+        self.note(opened.as_ref().err());
+        opened
+    }
+
+    async fn try_open(
+        &self,
+        manner: &Manner,
+        peer: Option<Peer>,
+        must_greet: bool,
+    ) -> Result<Opened, OpenError> {
+        let limit = manner.connect_timeout;
+        let mut stream = timeout(limit, TcpStream::connect(self.address))
+            .await
+            .map_err(|_| OpenError::Unreachable(limit))??;
+        stream.set_nodelay(true)?;
+        let prepared = async {
+            if let Some(header) = introduction::header(manner.client_address, peer)? {
+                stream.write_all(&header).await?;
+            }
+            prepare(stream, manner, peer, must_greet).await
+        };
+        timeout(DIALOGUE_TIMEOUT, prepared).await.map_err(|_| OpenError::Silent)?
+    }
+
+    /// Logs that the mail server could not be followed: clients decide how often it happens.
+    pub(super) fn complain(&self, fault: ServerFault) {
+        if self.complaints.is_due() {
+            tracing::warn!(mail_server = %self.address, "{fault}");
+        }
+    }
+
+    /// Logs the first failure and the first success after it, not every one between.
+    fn note(&self, error: Option<&OpenError>) {
+        let health = if error.is_none() { UP } else { DOWN };
+        let before = self.health.swap(health, Ordering::Relaxed);
+        match error {
+            Some(error) if before != DOWN => {
+                tracing::warn!(
+                    mail_server = %self.address,
+                    %error,
+                    "the mail server does not answer; clients hear 421 if no other one does (see `mail_servers` of the service)"
+                );
+            }
+            None if before == DOWN => {
+                tracing::info!(mail_server = %self.address, "the mail server answers again");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Everything between the connection and the session.
+async fn prepare(
+    stream: TcpStream,
+    manner: &Manner,
+    peer: Option<Peer>,
+    must_greet: bool,
+) -> Result<Opened, OpenError> {
+    let xclient = peer.filter(|_| manner.client_address == ClientAddress::Xclient);
+    if !must_greet && xclient.is_none() {
+        return Ok(Opened { stream, said: Vec::new() });
+    }
+    let mut dialogue = Dialogue::new(stream);
+    let greeting = dialogue.read().await?;
+    if must_greet && greeting.code / 100 == 4 {
+        return Err(OpenError::Busy(greeting.text()));
+    }
+    let said = match xclient {
+        Some(peer) if greeting.code == 220 => introduce(&mut dialogue, manner, peer).await?,
+        _ => greeting,
+    };
+    Ok(dialogue.into_opened(said))
+}
+
+/// Tells the mail server who the client is; its answer is the client's greeting.
+async fn introduce(dialogue: &mut Dialogue, manner: &Manner, peer: Peer) -> Result<Heard, OpenError> {
+    let offer = dialogue.ask(&format!("EHLO {}\r\n", manner.name)).await?;
+    let command = introduction::xclient(&offer.bytes, peer).ok_or(OpenError::NoXclient)?;
+    let answer = dialogue.ask(&command).await?;
+    match answer.code {
+        // What it says of the command is our own trouble; what it says of the client is the client's.
+        500..=503 | 550 => Err(OpenError::XclientRefused(answer.text())),
+        _ => Ok(answer),
+    }
+}
