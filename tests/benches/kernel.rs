@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use filter_tests::bench::choice::Choice;
+use filter_tests::bench::crowd::Family;
 use filter_tests::bench::report::Report;
+use filter_tests::bench::rival::Rival;
 use filter_tests::bench::{packet, wire};
 
 fn main() -> Result<()> {
@@ -14,11 +17,16 @@ fn main() -> Result<()> {
     let mut report = Report::new("kernel", PathBuf::from(folder));
     match arguments.next().as_deref() {
         None => {
-            packet::measure(&mut report)?;
-            wire::measure(&mut report)?;
+            packet::measure(&mut report, &Choice::default())?;
+            wire::measure(&mut report, &Choice::default())?;
         }
-        Some("packet") => packet::measure(&mut report)?,
-        Some("wire") => wire::measure(&mut report)?,
+        Some("packet") => {
+            let families = [Family::V4, Family::V6].map(Family::name);
+            packet::measure(&mut report, &Choice::read(arguments, &families)?)?;
+        }
+        Some("wire") => {
+            wire::measure(&mut report, &Choice::read(arguments, &Rival::ALL.map(Rival::name))?)?;
+        }
         Some(other) => bail!("there is no part {other}; the parts are packet and wire"),
     }
     report.write()

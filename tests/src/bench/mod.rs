@@ -1,12 +1,13 @@
 //! What the benches are made of. They measure and print; none of them asserts a time.
 //!
 //! [`crowd`] makes up lists and packets, [`rig`] runs the filter and the programs that it is measured against, [`sample`]
-//! is what several rounds of one measurement come to, [`report`] prints tables and writes them as JSON. The benches
-//! themselves: [`packet`] is the price of one packet, [`wire`] real frames over a veth pair, [`feed`] the filling of
-//! lists, [`score`] an offence in the engine, [`reaction`] the way from a refusal into the kernel, [`relay`] messages
-//! through the edge, [`refuse`] refusals and idle sessions. [`rival`] is netfilter and xdp-filter, [`proxy`] HAProxy and nginx, which are measured beside us in the
-//! same run.
+//! is what several rounds of one measurement come to, [`report`] prints tables and writes them as JSON, [`choice`] says
+//! which rows are wanted. The benches themselves: [`packet`] is the price of one packet, [`wire`] real frames over a veth
+//! pair, [`feed`] the filling of lists, [`score`] an offence in the engine, [`reaction`] the way from a refusal into the
+//! kernel, [`relay`] messages through the edge, [`refuse`] refusals and idle sessions. [`rival`] is netfilter and
+//! xdp-filter, [`proxy`] HAProxy and nginx, which are measured beside us in the same run.
 
+pub mod choice;
 pub mod report;
 pub mod sample;
 

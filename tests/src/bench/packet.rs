@@ -9,6 +9,7 @@ use filter_core::decision::Change;
 use filter_core::time::Instant;
 use filter_user::kernel::{Capacity, Filter, Settings};
 
+use super::choice::Choice;
 use super::crowd::{Crowd, Family, PORT, blocks, frame, network};
 use super::report::{Cell, Report, Table, count};
 use super::rig::{Program, Rig};
@@ -26,6 +27,8 @@ const PREFIXES: usize = 10_000;
 /// Sources that take turns when it is about cold packets: they touch most of a gate, which is larger than the second
 /// cache of most processors.
 const SEATS: usize = 1 << 18;
+/// Bytes that one load is tried in: half a gate, a gate, two and sixteen of them.
+const PANES: [usize; 4] = [2 << 20, 4 << 20, 8 << 20, 64 << 20];
 /// Packets of one round; about 50 ms.
 const PACKETS: u32 = 1 << 20;
 
@@ -33,7 +36,8 @@ const INNOCENT_NOTE: &str = "\
 ns above an empty XDP program in the same place: median of 9 rounds (best in brackets), BPF_PROG_TEST_RUN, 2^20 packets
 a round, processor time. hot: one packet again and again. cold: 262,144 sources take turns, neighbouring packets may
 overlap as in a driver's poll. near: not blocked, but a blocked one in the same /24 (IPv6: /48). LPM: every entry in
-one trie, no gate, which is how most published block lists do it.";
+one trie, no gate, which is how most published block lists do it. one load: a program that reads the source and loads one
+word at a place that depends on it, from memory of that size: what no list that is larger than a cache can be cheaper than.";
 
 const DROP_NOTE: &str = "\
 as above, IPv4, one million hosts and 10,000 prefixes (/24) on the list. cold: sources at random from the whole list.";
@@ -101,21 +105,40 @@ fn cold(rig: &mut Rig, program: Program, sources: &[Source]) -> Result<Cell> {
     Ok(Gap::of(|| time(Program::Nothing), || time(program))?.cell())
 }
 
-fn hot_trie(rig: &mut Rig, from: Source) -> Result<Cell> {
+fn hot(rig: &mut Rig, program: &str, from: Source) -> Result<Cell> {
     let frame = frame(from);
     let rig = std::cell::RefCell::new(rig);
     let time = |program| rig.borrow_mut().time_alone(program, &frame, PACKETS);
-    Ok(Gap::of(|| time("nothing"), || time("trie"))?.cell())
+    Ok(Gap::of(|| time("nothing"), || time(program))?.cell())
 }
 
-/// Measures packets that pass and packets that are dropped.
-pub fn measure(report: &mut Report) -> Result<()> {
+/// What one load costs, whatever it is good for.
+fn floor(family: Family, table: &mut Table) -> Result<()> {
+    let strangers = Crowd::new(family).innocents(SEATS);
+    for bytes in PANES {
+        let mut rig = Rig::load_with_panes(SEATS, bytes)?;
+        let mut cells = vec![
+            Cell::Text(family.name().to_owned()),
+            Cell::Text(format!("one load, {} MiB", bytes >> 20)),
+            hot(&mut rig, "glance", strangers[0])?,
+            Cell::Missing("-"),
+            cold(&mut rig, Program::Glance, &strangers)?,
+        ];
+        cells.extend([Cell::Missing("-"), Cell::Missing("-"), Cell::Missing("-")]);
+        table.row(cells);
+    }
+    Ok(())
+}
+
+/// Measures packets that pass and packets that are dropped; `wanted` says which families and lengths.
+pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
     let heads = ["family", "entries", "hot", "hot near", "cold", "cold near", "LPM hot", "LPM cold"];
     let mut innocents = Table::new("innocent packets", INNOCENT_NOTE, &heads);
     let mut drops =
         Table::new("packets of blocked sources", DROP_NOTE, &["packet", "becomes", "hot", "cold"]);
-    for family in [Family::V4, Family::V6] {
-        for size in SIZES {
+    for family in [Family::V4, Family::V6].into_iter().filter(|family| wanted.has(family.name())) {
+        floor(family, &mut innocents)?;
+        for size in SIZES.into_iter().filter(|size| wanted.has_number(*size)) {
             println!("packets: {}, {} entries", family.name(), count(size));
             let world = World::new()?;
             let mut rig = Rig::load(SEATS, if size <= LONGEST_TRIE { size } else { 0 })?;
@@ -140,7 +163,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
             ];
             if size <= LONGEST_TRIE {
                 trial.rig.plant(&listed)?;
-                cells.push(hot_trie(trial.rig, strangers[0])?);
+                cells.push(hot(trial.rig, "trie", strangers[0])?);
                 cells.push(trial.cold(Program::Trie, &strangers)?);
             } else {
                 cells.extend([Cell::Missing("not tried"), Cell::Missing("not tried")]);
@@ -167,7 +190,12 @@ fn dropped(trial: &mut Trial<'_>, crowd: &mut Crowd, table: &mut Table) -> Resul
     };
     row("blocked host", "dropped", trial.hot(hosts[0])?, trial.cold(Program::Filter, &hosts)?);
     row("in a blocked prefix", "dropped", trial.hot(around[0])?, trial.cold(Program::Filter, &around)?);
-    row("blocked host, LPM", "dropped", hot_trie(trial.rig, hosts[0])?, trial.cold(Program::Trie, &hosts)?);
+    row(
+        "blocked host, LPM",
+        "dropped",
+        hot(trial.rig, "trie", hosts[0])?,
+        trial.cold(Program::Trie, &hosts)?,
+    );
     let exempt: Vec<_> = hosts[..limits::NEVER as usize / 2].to_vec();
     let nevers: Vec<_> = exempt.iter().map(|source| never(*source)).collect();
     trial.apply(&nevers)?;

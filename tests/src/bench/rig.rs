@@ -32,6 +32,8 @@ pub enum Program {
     Filter,
     /// One lookup in one trie of all entries.
     Trie,
+    /// One load from memory of a given size.
+    Glance,
 }
 
 /// The loaded programs.
@@ -44,16 +46,28 @@ pub struct Rig {
 impl Rig {
     /// Loads them with room for so many sources, and for so many entries in the tries.
     pub fn load(seats: usize, entries: usize) -> Result<Self> {
+        Self::load_with(seats, entries, 1)
+    }
+
+    /// Loads them with so many bytes of memory behind [`Program::Glance`].
+    pub fn load_with_panes(seats: usize, bytes: usize) -> Result<Self> {
+        Self::load_with(seats, 1, bytes / 8)
+    }
+
+    fn load_with(seats: usize, entries: usize, words: usize) -> Result<Self> {
         let (seats, entries) = (u32::try_from(seats)?, u32::try_from(entries.max(1))?);
         let mut object = EbpfLoader::new()
             .map_max_entries("SEATS", seats)
+            .map_max_entries("PANES", u32::try_from(words)?)
             .map_max_entries("TRIE_V4", entries)
             .map_max_entries("TRIE_V6", entries)
             .load(OBJECT)?;
-        for name in ["nothing", "everything", "carousel", "generator", "trie"] {
+        for name in ["nothing", "everything", "carousel", "generator", "trie", "glance"] {
             xdp(&mut object, name)?.load().with_context(|| format!("the kernel does not take {name}"))?;
         }
-        Ok(Self { object, filter: None })
+        let mut rig = Self { object, filter: None };
+        Array::<_, u64>::try_from(rig.map("PANES_LEN")?)?.set(0, words as u64, 0)?;
+        Ok(rig)
     }
 
     /// Looks for the filter that was loaded over these pins.
@@ -69,7 +83,7 @@ impl Rig {
     /// Lets these sources take turns; their number is a power of two.
     pub fn seat(&mut self, sources: &[Source], device: u32) -> Result<()> {
         ensure!(sources.len().is_power_of_two(), "{} sources are no power of two", sources.len());
-        let mut seats = Array::<_, [u8; 16]>::try_from(self.map("SEATS")?)?;
+        let mut seats = Array::<_, [u64; 2]>::try_from(self.map("SEATS")?)?;
         for (index, source) in (0..).zip(sources) {
             seats.set(index, seat(*source), 0)?;
         }
@@ -102,6 +116,7 @@ impl Rig {
         let target = match program {
             Program::Nothing => xdp(&mut self.object, "nothing")?.fd()?.try_clone()?,
             Program::Trie => xdp(&mut self.object, "trie")?.fd()?.try_clone()?,
+            Program::Glance => xdp(&mut self.object, "glance")?.fd()?.try_clone()?,
             Program::Filter => self.filter.as_ref().context("the filter was not looked for")?.try_clone()?,
         };
         ProgramArray::try_from(self.map("NEXT")?)?.set(0, &target, 0)?;
@@ -150,8 +165,8 @@ fn xdp<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
 }
 
 /// A source as the carousel writes it: of IPv4, the checksum of its header follows.
-fn seat(source: Source) -> [u8; 16] {
-    match source {
+fn seat(source: Source) -> [u64; 2] {
+    let bytes = match source {
         Source::V6(address) => address,
         Source::V4(address) => {
             let mut seat = [0; 16];
@@ -160,7 +175,9 @@ fn seat(source: Source) -> [u8; 16] {
             seat[4..6].copy_from_slice(&checksum(header).to_be_bytes());
             seat
         }
-    }
+    };
+    let (halves, _) = bytes.as_chunks::<8>();
+    [u64::from_ne_bytes(halves[0]), u64::from_ne_bytes(halves[1])]
 }
 
 /// RFC 1071, of a header whose own checksum is still zero.

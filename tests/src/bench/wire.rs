@@ -13,6 +13,7 @@ use filter_common::packet::Source;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use super::choice::Choice;
 use super::crowd::{Crowd, Family, frame};
 use super::report::{Cell, Report, Table, count};
 use super::rig::Rig;
@@ -52,12 +53,12 @@ struct Round {
     nanos: f64,
 }
 
-/// Measures everybody against everything.
-pub fn measure(report: &mut Report) -> Result<()> {
+/// Measures everybody against everything, or what is wanted of both.
+pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
     let heads = ["entries", "senders", "dropper", "dropped", "CPU %", "ns", "full"];
     let mut table = Table::new("a flood of blocked sources", NOTE, &heads);
-    for (size, senders) in FLOODS {
-        for rival in Rival::ALL {
+    for (size, senders) in FLOODS.into_iter().filter(|(size, _)| wanted.has_number(*size)) {
+        for rival in Rival::ALL.into_iter().filter(|rival| wanted.has(rival.name())) {
             let mut row = vec![
                 Cell::Text(count(size)),
                 Cell::Text(count(senders)),
