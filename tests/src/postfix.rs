@@ -1,8 +1,8 @@
-//! A real Postfix behind the gateway, with its whole state in the world's scratch folder.
+//! A real Postfix behind the gateway, with its whole state in the world's scratch folder; and one that sends to it.
 //!
 //! Domain `example.test`, recipients `alice`, `bob` and `carol`, one login (`alice@example.test`, `secret`). Port 25
-//! expects the PROXY protocol, as behind Gatepost; port 26 does not; port 27 lets the gateway say who a client is by XCLIENT. It never slows a client down: that is for the
-//! gateway to do, and the tests must see who did it.
+//! expects the PROXY protocol, as behind Gatepost; port 26 does not; port 27 lets the gateway say who a client is by
+//! XCLIENT. It never slows a client down: that is for the gateway to do, and the tests must see who did it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -13,12 +13,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::unistd::User;
 
-use crate::namespace::succeed;
+use crate::namespace::{Namespace, succeed};
 use crate::process::{Process, wait_until};
-use crate::world::{MAIL, World};
+use crate::world::{GATEWAY_V4, MAIL, World};
 
 /// The recipients that exist.
 pub const RECIPIENTS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// Where the one that sends takes messages, in the world's `internet`.
+pub const SENDER: (&str, u16) = ("127.0.0.1", 2525);
 
 /// A running Postfix.
 #[derive(Debug)]
@@ -31,6 +34,22 @@ impl Postfix {
     /// Starts one in the world's `mail` name space.
     pub fn start(world: &World) -> Result<Self> {
         let directory = world.scratch().join("postfix");
+        Self::launch(&world.mail, directory, main_cf, MASTER_CF, (MAIL, 26))
+    }
+
+    /// Starts one in the world's `internet` that passes on to the gateway whatever it is given at [`SENDER`].
+    pub fn start_sender(world: &World) -> Result<Self> {
+        let directory = world.scratch().join("postfix-sender");
+        Self::launch(&world.internet, directory, sender_cf, SENDER_MASTER_CF, SENDER)
+    }
+
+    fn launch(
+        space: &Namespace,
+        directory: PathBuf,
+        main_cf: fn(&Path) -> String,
+        services: &str,
+        listens: (&str, u16),
+    ) -> Result<Self> {
         let user =
             User::from_name("postfix")?.context("there is no user `postfix`; install the package postfix")?;
         for folder in ["etc", "etc/sasl", "queue", "data", "mail"] {
@@ -40,20 +59,20 @@ impl Postfix {
         chown(directory.join("data"), Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         chown(directory.join("mail"), Some(NOBODY), Some(NOBODY))?;
         fs::write(directory.join("etc/main.cf"), main_cf(&directory))?;
-        fs::write(directory.join("etc/master.cf"), MASTER_CF)?;
+        fs::write(directory.join("etc/master.cf"), [services, PARTS].concat())?;
         add_login(&directory.join("etc/sasl"), &user)?;
         let etc = directory.join("etc");
         // Makes the queue's folders, with the owners that Postfix wants.
         succeed(Command::new("postfix").arg("-c").arg(&etc).arg("check"))?;
         let log = fs::File::create(directory.join("master.log"))?;
-        let master = world.mail.enter(|| {
+        let master = space.enter(|| {
             let mut command = Command::new("/usr/lib/postfix/sbin/master");
             command.arg("-d").arg("-c").arg(&etc).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
             command.spawn().context("cannot start Postfix")
         })?;
         let postfix = Self { directory, _master: Process::new(master) };
         wait_until("Postfix listening", Duration::from_secs(20), || {
-            world.mail.enter(|| Ok(std::net::TcpStream::connect((MAIL, 26)).is_ok()))
+            space.enter(|| Ok(std::net::TcpStream::connect(listens).is_ok()))
         })?;
         Ok(postfix)
     }
@@ -115,13 +134,38 @@ smtpd_client_connection_count_limit = 0
     )
 }
 
-/// No chroot anywhere: the scratch folder is the whole of this Postfix.
+fn sender_cf(directory: &Path) -> String {
+    let at = directory.display();
+    format!(
+        "compatibility_level = 3.6
+queue_directory = {at}/queue
+data_directory = {at}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+maillog_file = {at}/maillog
+maillog_file_prefixes = {at}
+myhostname = sender.example.test
+mydestination =
+mynetworks = 127.0.0.0/8
+disable_dns_lookups = yes
+smtpd_peername_lookup = no
+relayhost = [{GATEWAY_V4}]:25
+"
+    )
+}
+
 const MASTER_CF: &str = "\
 198.51.100.2:25 inet n - n - - smtpd
   -o smtpd_upstream_proxy_protocol=haproxy
 198.51.100.2:26 inet n - n - - smtpd
 198.51.100.2:27 inet n - n - - smtpd
   -o smtpd_authorized_xclient_hosts=198.51.100.1
+";
+
+const SENDER_MASTER_CF: &str = "127.0.0.1:2525 inet n - n - - smtpd\n";
+
+/// What every Postfix is made of. No chroot anywhere: the scratch folder is the whole of it.
+const PARTS: &str = "\
 cleanup    unix n - n - 0 cleanup
 qmgr       unix n - n 300 1 qmgr
 tlsmgr     unix - - n 1000? 1 tlsmgr

@@ -3,6 +3,7 @@
 //! Each part looks first, says in one line what it installs and why, and does nothing when it is there. What was
 //! found is remembered in a stamp, so that the next call takes milliseconds.
 
+mod beside;
 mod kernel;
 mod linker;
 pub(crate) mod packages;
@@ -56,7 +57,12 @@ pub(crate) fn ready(purpose: Purpose) -> Result<()> {
     let mut witnesses = vec![choice.witness.clone(), linker::install(&choice)?];
     match purpose {
         Purpose::Build | Purpose::Run => {}
-        Purpose::Test => packages::install(&packages::LAB, "the end-to-end tests")?,
+        Purpose::Test => {
+            packages::install(&packages::LAB, "the end-to-end tests")?;
+            for server in &beside::SERVERS {
+                witnesses.push(beside::unpack(server)?);
+            }
+        }
         Purpose::Bench => {
             packages::install(&packages::BENCH, "what the benches measure beside the filter")?;
             witnesses.extend(

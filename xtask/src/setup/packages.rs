@@ -88,7 +88,7 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     quietly(&mut command, &super::logs().join("apt-install.log"))
 }
 
-fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+pub(super) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
     let format = "-f=${Package} ${db:Status-Status}\n";
     // Fails if one is unknown, but still prints the others; so the status does not matter.
     let query = std::process::Command::new("dpkg-query").arg("-W").arg(format).args(packages).output();

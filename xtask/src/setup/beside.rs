@@ -1,0 +1,111 @@
+//! Mail servers that cannot be installed beside Postfix, since all are the machine's one mail transport agent. Their packages
+//! are unpacked under `target/lab`, with the libraries that are missing, and nothing of them is installed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::packages;
+use crate::shell::{output, quietly, target};
+
+/// One of them.
+pub(super) struct Server {
+    /// Its folder under `target/lab`.
+    name: &'static str,
+    packages: &'static [&'static str],
+    /// A file that is there when all is unpacked.
+    program: &'static str,
+}
+
+/// The mail servers that the edge is compared with straight talk to, beside Postfix.
+pub(super) const SERVERS: [Server; 2] = [
+    Server { name: "exim", packages: &["exim4-daemon-light", "exim4-base"], program: "usr/sbin/exim4" },
+    Server { name: "opensmtpd", packages: &["opensmtpd"], program: "usr/sbin/smtpd" },
+];
+
+/// Unpacks a mail server, unless it is there; says by which file to notice if it goes.
+pub(super) fn unpack(server: &Server) -> Result<PathBuf> {
+    let folder = target().join("lab").join(server.name);
+    let program = folder.join(server.program);
+    if program.exists() {
+        return Ok(program);
+    }
+    println!("setup: unpacking {} for the end-to-end tests", server.packages.join(", "));
+    let archives = super::logs().join(server.name);
+    fs::create_dir_all(&archives)?;
+    if download(&archives, server.packages).is_err() {
+        // Lists that are old name packages that the archive no longer has.
+        packages::refresh()?;
+        download(&archives, server.packages)?;
+    }
+    let unpacking = folder.with_extension("new");
+    let mut unpacked = BTreeSet::new();
+    loop {
+        let new: Vec<_> =
+            archives_in(&archives)?.into_iter().filter(|file| !unpacked.contains(file)).collect();
+        if new.is_empty() {
+            break;
+        }
+        for archive in new {
+            extract(&archive, &unpacking)?;
+            let libraries = missing_libraries(&archive)?;
+            let libraries: Vec<_> = libraries.iter().map(String::as_str).collect();
+            if !libraries.is_empty() {
+                download(&archives, &libraries)?;
+            }
+            unpacked.insert(archive);
+        }
+    }
+    fs::rename(&unpacking, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    ensure!(program.exists(), "the packages {} have no {}", server.packages.join(", "), server.program);
+    Ok(program)
+}
+
+fn download(folder: &Path, packages: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command.arg("download").args(packages).current_dir(folder);
+    quietly(&mut command, &super::logs().join("apt-download.log"))
+}
+
+fn extract(archive: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut command = Command::new("dpkg-deb");
+    command.arg("--extract").arg(archive).arg(folder);
+    quietly(&mut command, &super::logs().join("dpkg-deb.log"))
+}
+
+fn archives_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(folder)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    Ok(files
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "deb"))
+        .collect())
+}
+
+fn missing_libraries(archive: &Path) -> Result<Vec<String>> {
+    let path = archive.to_str().context("an archive's path that is no text")?;
+    let depends = output("dpkg-deb", &["--field", path, "Depends"]).context("cannot read a package")?;
+    let libraries: Vec<_> = libraries(&depends).collect();
+    let missing = packages::missing(&libraries);
+    Ok(missing.into_iter().map(str::to_owned).collect())
+}
+
+/// The libraries among what a package depends on; of alternatives, the first.
+fn libraries(depends: &str) -> impl Iterator<Item = &str> {
+    let names = depends.split(',').filter_map(|wish| wish.split_whitespace().next());
+    names.filter(|name| name.starts_with("lib"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_libraries_are_unpacked_with_a_mail_server() {
+        let depends = "adduser, cron | anacron, libc6 (>= 2.34), libidn12 (>= 1.13), netbase";
+        assert_eq!(libraries(depends).collect::<Vec<_>>(), ["libc6", "libidn12"]);
+    }
+}
