@@ -43,7 +43,7 @@ impl Engine {
         let (time, network) = (now.wall, host(client.ip()));
         self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: standing }));
         if standing.is_none() && self.policy.evaluate == Evaluate::AtOnce {
-            self.judge(client, now);
+            self.judge(client, scope, score, now);
         }
     }
 
@@ -70,7 +70,9 @@ impl Engine {
         if self.policy.evaluate == Evaluate::OnConnect
             && self.blocks.covering(client.ip(), now.instant).next().is_none()
         {
-            self.judge(client, now);
+            let scope = self.policy.scope_width.scope_of(client);
+            let score = self.scores.score(scope, self.policy.monitor_period, now.instant);
+            self.judge(client, scope, score, now);
         }
     }
 
@@ -81,10 +83,8 @@ impl Engine {
     }
 
     /// Compares a client's score and failed logins with their thresholds.
-    fn judge(&mut self, client: ClientAddr, now: Now) {
-        let scope = self.policy.scope_width.scope_of(client);
+    fn judge(&mut self, client: ClientAddr, scope: Scope, score: u64, now: Now) {
         let login = self.policy.login;
-        let score = self.scores.score(scope, self.policy.monitor_period, now.instant);
         let counted = score.saturating_sub(self.credit(scope, now.instant));
         let threshold = self.policy.block_threshold;
         let failed = self.logins.count(scope, login.monitor_period, now.instant);
