@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use filter_tests::agent::{Agent, ask, config_of, verdict};
+use filter_tests::agent::{Agent, ask, cli, config_of, verdict};
 use filter_tests::client::{Attempt, Client};
 use filter_tests::in_world;
 use filter_tests::process::wait_until;
@@ -16,7 +16,7 @@ use socket2::{Domain, Socket, Type};
 fn start<'world>(world: &'world World, settings: &str) -> Result<Agent<'world>> {
     let agent = Agent::start(world, "")?;
     agent.stop()?;
-    ensure!(filter_tests::agent::cli(world, &["unload"])?.status.success(), "unload failed");
+    ensure!(cli(world, &["unload"])?.status.success(), "unload failed");
     let text = std::fs::read_to_string(config_of(world))?;
     std::fs::write(config_of(world), text.replacen("[kernel]\n", &format!("[kernel]\n{settings}\n"), 1))?;
     Agent::start_again(world)
@@ -70,9 +70,15 @@ fn an_open_session_passes_during_the_grace_and_not_without_one() {
 fn a_full_map_is_said_and_what_does_not_fit_is_refused_at_accept() {
     in_world(|world, _| {
         let _agent = start(world, "capacity_hosts_v4 = 2")?;
-        for host in ["203.0.113.33", "203.0.113.34", "203.0.113.35"] {
-            ask(world, &["block", "add", host])?;
+        for host in ["203.0.113.33", "203.0.113.34"] {
+            let view = ask(world, &["block", "add", host])?;
+            ensure!(view["kernel_problem"].is_null(), "{view}");
         }
+        let view = ask(world, &["block", "add", "203.0.113.35"])?;
+        let problem = view["kernel_problem"].as_str().unwrap_or_default();
+        ensure!(problem.contains("full"), "the answer does not tell of it: {view}");
+        let told = String::from_utf8(cli(world, &["block", "add", "203.0.113.35"])?.stdout)?;
+        ensure!(told.contains("but only at accept"), "{told}");
         ensure!(ask(world, &["status"])?["kernel_pending"] == 1, "nothing is said of it");
         ensure!(verdict(world, "203.0.113.33")?.0 == "drop", "the rest is not enforced");
         // The kernel lets it pass, and the agent does not.

@@ -1,7 +1,7 @@
 //! The help page's own arithmetic, played by a real client against a real Postfix, with the drop in the real kernel.
 
 use anyhow::{Result, ensure};
-use filter_tests::agent::{Agent, ask, verdict};
+use filter_tests::agent::{Agent, ask, cli, verdict};
 use filter_tests::client::{Attempt, Client};
 use filter_tests::{in_world, process::wait_until, world::World};
 use std::time::Duration;
@@ -141,6 +141,14 @@ fn observe_mode_judges_and_lets_everybody_pass() {
         ensure!(blocks(world)? == 1, "what would be blocked is listed");
         ensure!(agent.log().contains("would be blocked"), "and logged");
         Client::greeted(world, "203.0.113.14")?.quit()?;
+        ask(world, &["block", "add", "203.0.113.15"])?;
+        let export = cli(world, &["block", "export", "--format", "plain"])?;
+        let (list, left_out) = (String::from_utf8(export.stdout)?, String::from_utf8(export.stderr)?);
+        ensure!(
+            list.starts_with("203.0.113.15 ") && list.lines().count() == 1,
+            "would be enforced elsewhere: {list}"
+        );
+        ensure!(left_out.contains("1 block that was only observed is left out"), "{left_out}");
         let list = ask(world, &["maps", "list"])?;
         let observed =
             list["counters"].as_array().and_then(|all| all.iter().find(|one| one["reason"] == "observed"));

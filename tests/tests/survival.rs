@@ -32,6 +32,34 @@ fn a_short_block_ends_by_itself_in_the_kernel_while_the_agent_is_dead() {
     });
 }
 
+#[test]
+fn a_score_survives_the_agent_and_what_is_missing_for_a_block_still_blocks() {
+    in_world(|world, _| {
+        let agent = Agent::start(world, "")?;
+        let mut client = Client::greeted(world, "203.0.113.54")?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        for _ in 0..9 {
+            client.ask("RCPT TO:<someone@elsewhere.test>", 554)?;
+        }
+        // Answered when everything before is on the disk.
+        ensure!(ask(world, &["why", "203.0.113.54"])?["score"] == 900, "not 900");
+        agent.kill()?;
+        drop(client);
+        let _agent = Agent::start_again(world)?;
+        let why = ask(world, &["why", "203.0.113.54"])?;
+        ensure!(why["score"] == 900 && why["counted"].as_array().is_some_and(|ids| ids.len() == 9), "{why}");
+        let mut client = Client::greeted(world, "203.0.113.54")?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        client.send("RCPT TO:<someone@elsewhere.test>\r\n")?;
+        wait_until("the block", Duration::from_secs(5), || Ok(kernel_blocks(world)?.len() == 1))?;
+        let list = ask(world, &["block", "list"])?;
+        ensure!(list[0]["reason"] == "score 1000 reached the threshold 1000", "{list}");
+        let led = ask(world, &["why", "203.0.113.54"])?["events"].as_array().map_or(0, Vec::len);
+        ensure!(led >= 10, "events of both runs led to it, and {led} are named");
+        Ok(())
+    });
+}
+
 /// Networks and the seconds they have left, by the agent's own list.
 fn listed(world: &World) -> Result<Vec<(String, i64)>> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();

@@ -42,6 +42,9 @@ pub struct BlockView {
     pub block: Block,
     /// The never-block entry that takes its effect away, if one covers all of it.
     pub overridden_by: Option<IpNet>,
+    /// Of a block that has just been put in: why the kernel does not take it; it is refused at accept, and tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_problem: Option<String>,
 }
 
 /// What became of a removal.
@@ -51,6 +54,9 @@ pub struct Removed {
     pub network: IpNet,
     /// Entries of the same list that still cover it.
     pub still_covered_by: Vec<IpNet>,
+    /// Why the kernel still has it; it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_problem: Option<String>,
 }
 
 /// What the engine knows about an address: everything that decides whether it is blocked.

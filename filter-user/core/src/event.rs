@@ -52,6 +52,9 @@ pub enum What {
         score: u64,
         /// The recipient, the command or the reply it was recognised by.
         detail: String,
+        /// How often it counted as a failed login; the same wrong credentials again do not.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        failed_logins: u32,
     },
     /// A client that has done something wrong did something that honest clients do.
     Succeeded {
@@ -114,6 +117,11 @@ pub enum What {
         /// The entry.
         by: IpNet,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What honest clients do.

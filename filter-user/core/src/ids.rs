@@ -166,7 +166,7 @@ mod tests {
     fn offence(detail: &str) -> Event {
         let kind = Kind::RelayDenied;
         let (number, detail) = (kind.number(), detail.to_string());
-        event(What::Offence { kind, number, multiplier: 100, score: 100, detail })
+        event(What::Offence { kind, number, multiplier: 100, score: 100, detail, failed_logins: 0 })
     }
 
     fn blocked(enforced: bool) -> Event {

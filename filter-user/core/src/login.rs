@@ -52,6 +52,19 @@ impl Logins {
         self.counts.add(scope, u32::from(is_new), id, period, now)
     }
 
+    /// Failed logins of an earlier run of the agent, which counted so often; with which credentials has been forgotten.
+    pub fn recall(
+        &mut self,
+        scope: Scope,
+        count: u32,
+        id: EventId,
+        age: Duration,
+        period: Duration,
+        now: Instant,
+    ) {
+        self.counts.add_earlier(scope, count, id, age, period, now);
+    }
+
     /// How many failed logins of a scope count now.
     pub fn count(&mut self, scope: Scope, period: Duration, now: Instant) -> u64 {
         self.counts.score(scope, period, now)

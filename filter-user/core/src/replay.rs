@@ -4,8 +4,8 @@
 //! under another policy, and what it decides stands beside what was decided at the time. There is no second way of
 //! judging here, and nothing is kept of an event but what the engine itself keeps.
 //!
-//! What it cannot know: what a client would have done while it was blocked at the time, and what the agent had in
-//! memory. Scores begin at zero with an agent; a replay knows of no restart.
+//! What it cannot know: what a client would have done while it was blocked at the time, and what the log has lost. Scores
+//! outlive a restart of the agent as far as the log has them, so a replay knows of no restart.
 
 #[cfg(test)]
 mod tests;

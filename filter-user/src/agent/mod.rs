@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use filter_core::engine::{Engine, Held};
 use filter_core::smtp::voice::Voice;
+use filter_core::time::Now;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,6 +93,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     engine.continue_after(stored.last_event);
     engine.remember(stored.past);
     engine.restore((stored.blocks, stored.nevers), &held, built_in(config, &surroundings, now), now);
+    recall(&mut engine, &store, now);
     let voice = Arc::new(Voice::new(&config.name, &config.templates));
     let (ips, inbox) = Ips::new(engine, store.clone(), books::limits(config), voice.as_ref().into());
     if let Some(filter) = &filter {
@@ -155,6 +157,17 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         let _ = tokio::time::timeout(FAREWELL, ids.flushed()).await;
     }
     ended
+}
+
+/// Goes on with the scores of the agent before; without its log they begin at zero.
+fn recall(engine: &mut Engine, store: &Store, now: Now) {
+    match store.history().unanswered(engine.recalls_since(now)) {
+        Ok(events) => {
+            let counting = engine.recall(events, now);
+            tracing::debug!(counting, "events of the log that still count");
+        }
+        Err(error) => tracing::warn!(%error, "the event log cannot be read; scores begin at zero"),
+    }
 }
 
 /// The file for other tools, if there is to be one.

@@ -71,6 +71,9 @@ async fn remove(client: &Client, route: &str, word: &str, text: &str, json: bool
         return table::json(&removed);
     }
     table::line(&format!("{} is removed", network(&removed.network)))?;
+    if let Some(problem) = &removed.kernel_problem {
+        table::line(&format!("but the kernel still has it, and it is tried again: {problem}"))?;
+    }
     for covering in &removed.still_covered_by {
         table::line(&format!("it is still {word} by {}", network(covering)))?;
     }
@@ -83,7 +86,7 @@ fn show_blocks(blocks: &[BlockView]) -> Result<(), Failure> {
     }
     let now = clock::now().wall;
     let mut table = Table::new(&["NETWORK", "ORIGIN", "LEFT", "UNTIL", "BY", "REASON"]);
-    for BlockView { block, overridden_by } in blocks {
+    for BlockView { block, overridden_by, .. } in blocks {
         let reason = match overridden_by {
             Some(never) => format!("{} (no effect: {} is never blocked)", block.reason, network(never)),
             None => block.reason.clone(),
@@ -116,6 +119,11 @@ fn tell_block(view: &BlockView) -> Result<(), Failure> {
         network(&view.block.network),
         time(view.block.until)
     ))?;
+    if let Some(problem) = &view.kernel_problem {
+        table::line(&format!(
+            "but only at accept: the kernel does not take it, and it is tried again: {problem}"
+        ))?;
+    }
     if let Some(never) = &view.overridden_by {
         table::line(&format!("it has no effect as long as {} is never blocked", network(never)))?;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use filter_core::decision::Change;
 use ipnet::IpNet;
 
+use super::List;
 use crate::kernel::Filter;
 
 /// Applies changes to the kernel filter, remembers those that it did not take, and tries them again when there may be
@@ -12,8 +13,15 @@ use crate::kernel::Filter;
 #[derive(Debug)]
 pub struct Enforcer {
     filter: Option<Filter>,
-    pending: BTreeMap<(bool, IpNet), Change>,
+    pending: BTreeMap<(bool, IpNet), Pending>,
     failing: bool,
+}
+
+/// A change that the kernel has not taken.
+#[derive(Debug)]
+struct Pending {
+    change: Change,
+    reason: String,
 }
 
 impl Enforcer {
@@ -27,6 +35,11 @@ impl Enforcer {
         self.pending.len() as u64
     }
 
+    /// Why the kernel has not taken what was last wanted of a network on a list.
+    pub(super) fn problem(&self, list: List, network: IpNet) -> Option<String> {
+        self.pending.get(&(list == List::Blocks, network)).map(|pending| pending.reason.clone())
+    }
+
     pub(super) fn apply(&mut self, changes: &[Change]) {
         let Some(filter) = &mut self.filter else { return };
         for change in changes {
@@ -35,7 +48,10 @@ impl Enforcer {
         }
         let mut refused = filter.apply(changes);
         if changes.iter().any(|change| matches!(change, Change::Unblock(_) | Change::ForgetNever(_))) {
-            let again: Vec<_> = std::mem::take(&mut self.pending).into_values().collect();
+            let again: Vec<_> = {
+                let pending = std::mem::take(&mut self.pending).into_values();
+                pending.map(|pending| pending.change).collect()
+            };
             refused.extend(filter.apply(&again));
         }
         if let Some(first) = refused.first() {
@@ -48,7 +64,11 @@ impl Enforcer {
         } else if self.pending.is_empty() {
             self.failing = false;
         }
-        self.pending.extend(refused.into_iter().map(|refused| (key(&refused.change), refused.change)));
+        let pending = refused.into_iter().map(|refused| {
+            let (key, reason) = (key(&refused.change), refused.error.to_string());
+            (key, Pending { change: refused.change, reason })
+        });
+        self.pending.extend(pending);
     }
 }
 

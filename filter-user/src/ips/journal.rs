@@ -11,7 +11,7 @@ use super::List;
 pub(super) fn write(event: &Event) {
     let network = event.network;
     match &event.what {
-        What::Offence { kind, number, multiplier, score, detail } => tracing::debug!(
+        What::Offence { kind, number, multiplier, score, detail, .. } => tracing::debug!(
             %network,
             event = number,
             name = kind.name(),

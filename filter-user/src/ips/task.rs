@@ -256,13 +256,19 @@ impl Ips {
         // An administrator who has stopped waiting still gets what was asked for; only the answer is lost.
         match request {
             Request::Block { network, span, comment, author, force, answer } => {
-                let result = self.engine.block(network, span, comment, author, force, now);
+                let mut result = self.engine.block(network, span, comment, author, force, now);
                 self.carry_out();
+                if let Ok(view) = &mut result {
+                    view.kernel_problem = self.enforcer.problem(List::Blocks, network);
+                }
                 let _ = answer.send(result);
             }
             Request::Unblock { network, author, answer } => {
-                let result = self.engine.unblock(network, author, now);
+                let mut result = self.engine.unblock(network, author, now);
                 self.carry_out();
+                if let Ok(removed) = &mut result {
+                    removed.kernel_problem = self.enforcer.problem(List::Blocks, network);
+                }
                 let _ = answer.send(result);
             }
             Request::Never { network, span, comment, author, force, answer } => {
@@ -271,8 +277,11 @@ impl Ips {
                 let _ = answer.send(result);
             }
             Request::ForgetNever { network, author, answer } => {
-                let result = self.engine.forget_never(network, author, now);
+                let mut result = self.engine.forget_never(network, author, now);
                 self.carry_out();
+                if let Ok(removed) = &mut result {
+                    removed.kernel_problem = self.enforcer.problem(List::Never, network);
+                }
                 let _ = answer.send(result);
             }
             Request::Import { list, wishes, author, dry_run, force, answer } => {

@@ -101,6 +101,27 @@ impl History {
         Ok(events)
     }
 
+    /// What clients did that nothing answers for yet, from the latest back to a time, oldest first. Reads the disk.
+    pub fn unanswered(&self, since: Timestamp) -> rusqlite::Result<Vec<Event>> {
+        let sql = "SELECT id, time, network, what, answered_by, kind FROM event ORDER BY id DESC";
+        let database = self.connect()?;
+        let mut statement = database.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            // The log is in the order of time, as far as the wall clock is; so the rest of it need not be read.
+            if row.get::<_, i64>(1)? < since.as_millis() {
+                break;
+            }
+            let by_client = matches!(row.get_ref(5)?.as_str()?, "offence" | "succeeded");
+            if by_client && row.get::<_, Option<i64>>(4)?.is_none() {
+                events.push(event_of(row)?);
+            }
+        }
+        events.reverse();
+        Ok(events)
+    }
+
     /// The events that others answer for, and these events themselves, oldest first. Reads the disk.
     pub fn behind(&self, answers: &[EventId], events: &[EventId]) -> rusqlite::Result<Vec<Event>> {
         let marks = |count: usize| vec!["?"; count].join(", ");

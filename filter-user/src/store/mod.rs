@@ -339,6 +339,7 @@ mod tests {
             multiplier: 100,
             score: 100,
             detail: "RCPT TO:<x@y>".to_owned(),
+            failed_logins: 0,
         };
         let blocked = What::Blocked {
             origin: Origin::Smtp,
@@ -371,6 +372,12 @@ mod tests {
             ids(EventFilter { limit: Some(2), after: Some(EventId(1)), ..EventFilter::default() }),
             [2, 3]
         );
+        let unanswered = |since| {
+            let events = store.history().unanswered(Timestamp::from_millis(since)).unwrap();
+            events.iter().map(|event| event.id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(unanswered(1_800_000_000_000), [2, 6]);
+        assert!(unanswered(1_800_000_000_001).is_empty());
         let behind = store.history().behind(&[EventId(4)], &[EventId(2)]).unwrap();
         let behind: Vec<_> = behind.iter().map(|event| (event.id.0, event.answered_by)).collect();
         assert_eq!(behind, [(1, Some(EventId(4))), (2, None), (3, Some(EventId(4)))]);

@@ -36,10 +36,13 @@ impl Engine {
             Some(_) => self.scores.score(scope, period, now.instant),
             None => self.scores.add(scope, multiplier, id, period, now.instant),
         };
+        let mut failed_logins = 0;
         if standing.is_none() && kind == Kind::BadAuthentication {
-            self.logins.fail(scope, credentials, id, login.monitor_period, now.instant);
+            let before = self.logins.count(scope, login.monitor_period, now.instant);
+            let after = self.logins.fail(scope, credentials, id, login.monitor_period, now.instant);
+            failed_logins = u32::try_from(after.saturating_sub(before)).unwrap_or(u32::MAX);
         }
-        let what = What::Offence { kind, number: kind.number(), multiplier, score, detail };
+        let what = What::Offence { kind, number: kind.number(), multiplier, score, detail, failed_logins };
         let (time, network) = (now.wall, host(client.ip()));
         self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: standing }));
         if standing.is_none() && self.policy.evaluate == Evaluate::AtOnce {

@@ -11,6 +11,7 @@ mod lists;
 #[cfg(test)]
 mod model;
 mod past;
+mod recall;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -255,6 +256,7 @@ impl Engine {
         BlockView {
             block: block.clone(),
             overridden_by: overriding.find(|network| network.contains(&block.network)),
+            kernel_problem: None,
         }
     }
 

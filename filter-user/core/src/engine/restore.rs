@@ -19,6 +19,9 @@ use crate::time::{Instant, Now};
 /// Ends that differ by less are the same end, read at two moments.
 const SAME_END: Duration = Duration::from_secs(2);
 
+/// The author of what only the kernel knows.
+pub(super) const ADOPTER: &str = "kernel";
+
 /// A block as the kernel holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldBlock {
@@ -101,7 +104,7 @@ impl Engine {
                 network,
                 origin: held.origin.unwrap_or(Origin::Manual),
                 reason: "found in the kernel; the store does not know why".to_string(),
-                author: "kernel".to_string(),
+                author: ADOPTER.to_string(),
                 since: now.wall,
                 until: now.wall_of(held.until),
                 observed: false,
@@ -140,7 +143,7 @@ impl Engine {
             let never = Never {
                 network: held.network,
                 comment: "found in the kernel; the store does not know why".to_string(),
-                author: "kernel".to_string(),
+                author: ADOPTER.to_string(),
                 since: now.wall,
                 until: (held.until != Instant::FAR_FUTURE).then(|| now.wall_of(held.until)),
                 built_in: false,

@@ -99,7 +99,14 @@ fn replay(policy: &Policy, log: &[Event], since: Timestamp) -> Outcome {
 }
 
 fn offence(id: u64, seconds: u64, who: usize, kind: Kind) -> Event {
-    let what = What::Offence { kind, number: kind.number(), multiplier: 0, score: 0, detail: "x".into() };
+    let what = What::Offence {
+        kind,
+        number: kind.number(),
+        multiplier: 0,
+        score: 0,
+        detail: "x".into(),
+        failed_logins: 0,
+    };
     Event { id: EventId(id), time: at(seconds), network: client(who).ip().into(), what, answered_by: None }
 }
 
