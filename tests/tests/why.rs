@@ -103,3 +103,29 @@ fn a_never_block_entry_is_named_as_the_one_that_wins() {
         Ok(())
     });
 }
+
+#[test]
+fn why_of_a_network_names_what_covers_it_what_lies_inside_and_who_comes_close() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "")?;
+        ask(world, &["block", "add", "203.0.113.200", "--comment", "a scanner"])?;
+        ask(world, &["never", "add", "203.0.113.201"])?;
+        let mut client = Client::greeted(world, "203.0.113.26")?;
+        client.ask("MAIL FROM:<sender@client.example>", 250)?;
+        client.ask("RCPT TO:<someone@elsewhere.test>", 554)?;
+        client.quit()?;
+        let network = why(world, "203.0.113.0/24")?;
+        // The gateway is in it, too.
+        ensure!(network["blocks_inside"] == 1 && network["never_inside"] == 2, "{network}");
+        ensure!(network["watched"] == 1 && network["heaviest"][0]["score"] == 100, "{network}");
+        ensure!(network["kernel"]["blocks"] == 1, "{network}");
+        ensure!(!events(&network["history"], "offence").is_empty(), "{network}");
+        let said = told(world, "203.0.113.0/24")?;
+        ensure!(said.contains("203.0.113.0/24 is not blocked as a whole"), "{said}");
+        ensure!(said.contains("a scanner") && said.contains("203.0.113.26"), "{said}");
+        ask(world, &["block", "add", "203.0.0.0/16"])?;
+        let said = told(world, "203.0.113.0/24")?;
+        ensure!(said.contains("203.0.113.0/24 is blocked for another"), "{said}");
+        Ok(())
+    });
+}

@@ -18,6 +18,7 @@ mod status;
 pub(crate) mod table;
 mod user;
 mod why;
+mod why_network;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -71,7 +72,7 @@ enum Verb {
     Status(Output),
     /// Let the running agent read its configuration again
     Reload(Output),
-    /// Say why an address is blocked, or how far it is from it
+    /// Say why an address is blocked, or how far it is from it; or what covers a network and who in it misbehaves
     Why {
         /// The address
         address: String,

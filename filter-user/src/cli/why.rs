@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use filter_core::admin::{Standing, Why};
 use filter_core::event::{Event, What};
+use filter_core::notation::parse_network;
 
 use super::table::{self, Table, bytes, duration, network, time};
+use super::why_network;
 use super::{Failure, Output};
 use crate::clock;
 use crate::control::Client;
 
-pub(super) async fn show(client: &Client, address: &str, output: Output) -> Result<(), Failure> {
-    let address = super::address(address)?;
+pub(super) async fn show(client: &Client, asked: &str, output: Output) -> Result<(), Failure> {
+    let asked = parse_network(asked).map_err(|error| Failure::usage(error.to_string()))?;
+    if asked.prefix_len() < asked.max_prefix_len() {
+        return why_network::show(client, asked, output).await;
+    }
+    let address = asked.addr();
     let why: Why = client.get(&format!("/api/v1/why?address={address}")).await?;
     if output.json {
         return table::json(&why);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -11,9 +11,11 @@ use axum::http::StatusCode;
 use filter_core::admin::{KernelSays, Why};
 use filter_core::client::host;
 use filter_core::event::{Event, EventId};
+use filter_core::neighbourhood::{KernelHolds, WhyNetwork};
 use filter_core::notation::parse_network;
 use filter_core::time::Timestamp;
-use serde::Deserialize;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use super::routes::{Agent, Answer};
@@ -52,19 +54,70 @@ pub(super) async fn list(
     read(&agent, move |history| history.events(&filter)).await.map(Json)
 }
 
-/// The address that is asked about.
+/// What is asked about: one of the two.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    address: String,
+    address: Option<String>,
+    network: Option<String>,
+}
+
+/// The answer, by what was asked.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Reason {
+    Address(Box<Why>),
+    Network(Box<WhyNetwork>),
 }
 
 pub(super) async fn why(
     State(agent): State<Agent>,
     query: Result<Query<Asked>, QueryRejection>,
-) -> Answer<Why> {
+) -> Answer<Reason> {
     let Query(asked) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-    let address: IpAddr = asked.address.trim().parse().map_err(|_| {
+    match (asked.address, asked.network) {
+        (Some(address), None) => {
+            why_address(&agent, &address).await.map(|why| Json(Reason::Address(Box::new(why))))
+        }
+        (None, Some(network)) => {
+            why_network(&agent, &network).await.map(|why| Json(Reason::Network(Box::new(why))))
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            let detail = "ask about one of both: `address` or `network`";
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
+}
+
+async fn why_network(agent: &Agent, network: &str) -> Result<WhyNetwork, Problem> {
+    let network =
+        parse_network(network).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    let neighbourhood = agent.inbox.ask(|answer| Request::Neighbourhood(network, answer)).await;
+    let neighbourhood = neighbourhood.ok_or_else(Problem::stopping)?;
+    // As below.
+    let _ = agent.store.flushed().await;
+    let around = EventFilter { network: Some(network), limit: Some(HISTORY), ..EventFilter::default() };
+    let history = read(agent, move |history| history.events(&around)).await?;
+    let pins = PathBuf::from(&agent.fixed.pin_directory);
+    // Reads the whole of both lists, which may be a million entries.
+    let kernel = tokio::task::spawn_blocking(move || kernel_holds(&pins, network)).await.ok().flatten();
+    Ok(WhyNetwork { neighbourhood, kernel, history })
+}
+
+fn kernel_holds(pins: &Path, network: IpNet) -> Option<KernelHolds> {
+    let held = View::open(pins).and_then(|view| view.dump(Some(network))).ok()?;
+    let blocks: Vec<_> = held.blocks.iter().filter(|block| block.remaining_seconds > 0).collect();
+    Some(KernelHolds {
+        blocks: blocks.len() as u64,
+        never: held.never.len() as u64,
+        packets: blocks.iter().map(|block| block.packets).sum(),
+        bytes: blocks.iter().map(|block| block.bytes).sum(),
+        last_drop: blocks.iter().filter_map(|block| block.last_drop).max(),
+    })
+}
+
+async fn why_address(agent: &Agent, address: &str) -> Result<Why, Problem> {
+    let address: IpAddr = address.trim().parse().map_err(|_| {
         let detail = "this is not an address; write one like 192.0.2.7 or 2001:db8::7";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
@@ -77,14 +130,14 @@ pub(super) async fn why(
         standing.blocks.iter().map(|view| view.block.event).filter(|id| id.0 != 0).collect();
     let counted = [standing.counted.clone(), standing.counted_logins.clone()].concat();
     let around = EventFilter { network: Some(host(address)), limit: Some(HISTORY), ..EventFilter::default() };
-    let (events, history) = read(&agent, move |history| {
+    let (events, history) = read(agent, move |history| {
         Ok((history.behind(&answers, &[counted, answers.clone()].concat())?, history.events(&around)?))
     })
     .await?;
     let shown: BTreeSet<_> = events.iter().map(|event| event.id).collect();
     let history = history.into_iter().filter(|event| !shown.contains(&event.id)).collect();
     let kernel = kernel(Path::new(&agent.fixed.pin_directory), address);
-    Ok(Json(Why { standing, kernel, events, history }))
+    Ok(Why { standing, kernel, events, history })
 }
 
 fn kernel(pins: &Path, address: IpAddr) -> Option<KernelSays> {

@@ -21,6 +21,7 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
+use filter_core::neighbourhood::Neighbourhood;
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
 use ipnet::IpNet;
@@ -128,6 +129,8 @@ pub enum Request {
     Nevers(oneshot::Sender<Vec<Never>>),
     /// Everything that decides whether an address is blocked.
     Standing(IpAddr, oneshot::Sender<Standing>),
+    /// What covers a network, and what lies inside.
+    Neighbourhood(IpNet, oneshot::Sender<Neighbourhood>),
     /// Put other numbers and texts in force; scores, lists and sessions stay.
     Reload(Box<Reload>, oneshot::Sender<()>),
     /// Count everything.

@@ -301,6 +301,9 @@ impl Ips {
             Request::Standing(address, answer) => {
                 drop(answer.send(self.engine.standing(ClientAddr::new(address), now)));
             }
+            Request::Neighbourhood(network, answer) => {
+                drop(answer.send(self.engine.neighbourhood(network, now)));
+            }
             Request::Reload(wanted, answer) => {
                 let Reload { policy, limits, replies } = *wanted;
                 self.engine.set_policy(policy);

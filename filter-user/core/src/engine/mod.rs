@@ -10,6 +10,7 @@ mod judging;
 mod lists;
 #[cfg(test)]
 mod model;
+mod neighbourhood;
 mod past;
 mod recall;
 mod restore;

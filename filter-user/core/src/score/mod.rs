@@ -195,6 +195,20 @@ impl Scores {
         self.records.iter().map(|record| record.scope)
     }
 
+    /// Every scope with what its score is; nothing is forgotten on the way.
+    pub fn sums(&self, period: Duration, now: Instant) -> impl Iterator<Item = (Scope, u64)> {
+        let now = long_running(now);
+        (0_u32..).zip(&self.records).map(move |(place, record)| {
+            let is_exact = now.since(record.oldest.at()) <= period;
+            let counts = |offence: &Counted| now.since(offence.at()) <= period;
+            let add_up = || {
+                let counting = self.offences(place).filter(counts);
+                counting.map(|offence| u64::from(offence.multiplier)).sum()
+            };
+            (record.scope, if is_exact { record.sum } else { add_up() })
+        })
+    }
+
     /// Where the record of a scope is, if something in it still counts.
     fn present(&mut self, scope: Scope, period: Duration, now: Instant) -> Option<u32> {
         let place = self.place(scope)?;
