@@ -104,7 +104,7 @@ fn a_browser_is_let_in_by_a_password_and_changes_things_by_our_own_pages_only() 
             "frame-ancestors 'none'",
             "nosniff",
             "no-store",
-            "no-referrer",
+            "referrer-policy: same-origin",
         ] {
             ensure!(page.head.contains(header), "{header} is missing in {}", page.head);
         }

@@ -34,6 +34,7 @@ pub(super) struct Wanted {
     kind: Option<String>,
     since: Option<i64>,
     after: Option<u64>,
+    before: Option<u64>,
     limit: Option<u32>,
 }
 
@@ -49,6 +50,7 @@ pub(super) async fn list(
         kind: wanted.kind,
         since: wanted.since.map(Timestamp::from_millis),
         after: wanted.after.map(EventId),
+        before: wanted.before.map(EventId),
         limit: wanted.limit,
     };
     read(&agent, move |history| history.events(&filter)).await.map(Json)

@@ -35,6 +35,8 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
     /// Later than this event, and from there on; none: the latest.
     pub after: Option<EventId>,
+    /// Earlier than this event.
+    pub before: Option<EventId>,
     /// How many at most.
     pub limit: Option<u32>,
 }
@@ -89,6 +91,10 @@ impl History {
         if let Some(after) = filter.after {
             conditions.push("id > ?".to_owned());
             values.push(Box::new(number(after)));
+        }
+        if let Some(before) = filter.before {
+            conditions.push("id < ?".to_owned());
+            values.push(Box::new(number(before)));
         }
         let order = if filter.after.is_some() { "ASC" } else { "DESC" };
         let limit = filter.limit.unwrap_or(100).min(PAGE_LIMIT);

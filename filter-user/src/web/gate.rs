@@ -158,7 +158,8 @@ fn dress(mut response: Response, path: &str) -> Response {
     put(header::CONTENT_SECURITY_POLICY, POLICY);
     put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     put(header::X_FRAME_OPTIONS, "DENY");
-    put(header::REFERRER_POLICY, "no-referrer");
+    // Not `no-referrer`: with it a browser sends the origin of our own forms as `null`.
+    put(header::REFERRER_POLICY, "same-origin");
     put(header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     put(header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     if !path.starts_with("/assets/") {

@@ -5,11 +5,19 @@
 
 mod api;
 mod assets;
+mod blocks;
+mod changes;
 mod client;
+mod clients;
 mod cookie;
+mod events;
+mod fields;
 mod gate;
+mod nevers;
 mod overview;
 mod page;
+mod pager;
+mod people;
 mod server;
 mod sign_in;
 mod value;
@@ -63,6 +71,17 @@ pub fn router(config: &Config, agent: Agent) -> Router {
     let api = web.api.clone();
     Router::new()
         .route("/", get(overview::show))
+        .route("/blocks", get(blocks::show))
+        .route("/blocks/add", post(changes::add_block))
+        .route("/blocks/remove", post(changes::remove_blocks))
+        .route("/never", get(nevers::show))
+        .route("/never/add", post(changes::add_never))
+        .route("/never/remove", post(changes::remove_nevers))
+        .route("/undo", post(changes::undo))
+        .route("/client", get(clients::show))
+        .route("/events", get(events::show))
+        .route("/events/export", get(events::export))
+        .route("/access", get(people::show))
         .route("/sign-in", get(sign_in::show).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))
         .route("/assets/{name}", get(assets::show))

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use filter_core::access::Role;
 use maud::{DOCTYPE, Markup, html};
 
 use super::api::Api;
@@ -9,7 +10,15 @@ use super::assets::{ICON, SCRIPT, STYLE};
 use crate::control::{Identity, Notice, Problem};
 
 /// The pages that one can go to, in their order.
-const PLACES: [(&str, &str); 1] = [("/", "Overview")];
+const PLACES: [(&str, &str); 5] = [
+    ("/", "Overview"),
+    ("/blocks", "Block list"),
+    ("/never", "Never-block list"),
+    ("/events", "Event log"),
+    ("/client", "Why?"),
+];
+/// The one that is for administrators.
+const ACCESS: (&str, &str) = ("/access", "Access");
 
 /// What a page shows, and how.
 pub(super) struct Page {
@@ -39,6 +48,11 @@ impl Page {
         Self { notice, ..self }
     }
 
+    /// With another status than success; one that is none is our own fault.
+    pub(super) fn of_status(self, status: u16) -> Self {
+        Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), ..self }
+    }
+
     fn csrf(&self) -> &str {
         self.identity.csrf.as_deref().unwrap_or_default()
     }
@@ -46,6 +60,8 @@ impl Page {
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
+        let is_administrator = self.identity.role == Role::Administrator;
+        let places = PLACES.into_iter().chain(is_administrator.then_some(ACCESS));
         let body = html! {
             a.skip href="#main" { "Skip to the content" }
             header.top {
@@ -53,7 +69,7 @@ impl IntoResponse for Page {
                     a.brand href="/" { img src=(*ICON.path) alt="" width="24" height="24"; "gatepost" }
                     nav.main aria-label="Pages" {
                         ul {
-                            @for (path, name) in PLACES {
+                            @for (path, name) in places {
                                 li { a href=(path) aria-current=[(path == self.place).then_some("page")] { (name) } }
                             }
                         }
@@ -116,8 +132,7 @@ pub(super) fn problem(api: &Api, place: &'static str, problem: &Problem) -> Page
         div.head { h1 { (problem.title) } }
         div.card { p.notice.fault role="alert" { (problem.detail) } p { a href=(place) { "Back" } } }
     };
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Page { status, ..Page::new(api, place, problem.title.clone(), content) }
+    Page::new(api, place, problem.title.clone(), content).of_status(problem.status)
 }
 
 fn document(title: &str, every: u32, body: &Markup) -> Markup {

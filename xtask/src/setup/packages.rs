@@ -12,8 +12,18 @@ pub(super) const TOOLCHAIN: [&str; 5] =
 /// What bpf-linker is built with, beside LLVM.
 pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the lab is made of.
-pub(super) const LAB: [&str; 7] =
-    ["curl", "iproute2", "postfix", "sasl2-bin", "libsasl2-modules", "swaks", "util-linux"];
+pub(super) const LAB: [&str; 10] = [
+    "chromium",
+    "chromium-driver",
+    "curl",
+    "fonts-dejavu-core",
+    "iproute2",
+    "postfix",
+    "sasl2-bin",
+    "libsasl2-modules",
+    "swaks",
+    "util-linux",
+];
 /// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.
 pub(super) const KERNELS: [&str; 4] = ["qemu-system-x86", "busybox-static", "iproute2", "util-linux"];
 /// What the benches measure beside the filter: nft, ipset with iptables, xdp-filter; ethtool lets a veth poll. And beside the
