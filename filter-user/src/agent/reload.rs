@@ -62,6 +62,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         (format!("{before:?}") != format!("{after:?}")).then_some(name)
     };
     let observe = differ("mode", &before.policy.observe, &after.policy.observe);
+    let attachments = differ("[attachments]", &before.rules.attachments, &after.rules.attachments);
     let found = [
         differ("name", &before.name, &after.name),
         observe,
@@ -70,7 +71,13 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         differ("[kernel]", &before.kernel, &after.kernel),
         differ("[smtp]", &lasting(&before.services, true), &lasting(&after.services, true)),
         differ("[services]", &lasting(&before.services, false), &lasting(&after.services, false)),
-        differ("[detection]", &before.rules, &after.rules),
+        differ(
+            "[detection]",
+            &(&before.rules.recipients, &before.rules.reply_patterns),
+            &(&after.rules.recipients, &after.rules.reply_patterns),
+        ),
+        // Whoever only observes refuses nothing, so a change of the mode shows in there; it is named already.
+        attachments.filter(|_| observe.is_none()),
         differ("[log]", &before.log, &after.log),
         differ("[web]", &before.web, &after.web),
     ];

@@ -3,6 +3,7 @@
 //! [`raw`] is the file as it is written, [`Config`] is what the rest of the program sees. Every mistake is answered
 //! with the file, the line and the remedy; nothing is guessed.
 
+mod attachments;
 mod detection;
 mod effective;
 mod error;
@@ -145,10 +146,11 @@ mod tests {
             let log = LogConfig { ids_file: None, ..config.log };
             let web = WebConfig { listen: None, host_names: Vec::new(), ..config.web };
             format!(
-                "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?} {web:?}",
+                "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?} {web:?} {:?}",
                 ServiceConfig { proxy_from: Vec::new(), ..config.services[0].clone() },
                 config.policy,
-                config.templates
+                config.templates,
+                config.rules.attachments
             )
         };
         assert_eq!(same(shown), same(defaults));
@@ -198,6 +200,7 @@ mod tests {
         refused("[ips]\nwiden_after = 1", &["gatepost.toml:2", "widen_after", "0 switches this off"]);
         refused("[ips]\nevaluate = \"never\"", &["gatepost.toml:2", "at-once", "on-connect"]);
         refused("[login]\nmonitor_period = \"0s\"", &["gatepost.toml:2", "monitor_period"]);
+        refused("[attachments]\naction = \"drop\"", &["gatepost.toml:2", "refuse", "score", "off"]);
         refused("[detection]\nlocal_domains = [\"@b.example\"]", &["gatepost.toml:2", "example.net"]);
         refused("[detection]\ntrap_recipients = [\"trap\"]", &["gatepost.toml:2", "trap@example.net"]);
         let pattern = |rest: &str| format!("[detection]\nreply_patterns = [{{ {rest} }}]");

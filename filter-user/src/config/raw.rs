@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Config;
+use super::attachments;
 use super::detection::Detection;
 use super::error::{ConfigError, Place};
 use super::ips::Ips;
@@ -34,6 +35,7 @@ pub(super) struct File {
     sessions: Sessions,
     ips: Ips,
     detection: Detection,
+    attachments: attachments::Written,
     login: Login,
     replies: Replies,
     log: Log,
@@ -53,6 +55,7 @@ impl File {
     pub(super) fn validate(self, file: Option<PathBuf>, place: &Place<'_>) -> Result<Config, ConfigError> {
         let login = self.login.validate(place)?;
         let (recipients, reply_patterns) = self.detection.validate(place)?;
+        let attachments = self.attachments.validate(self.mode == Mode::Observe, place)?;
         let policy = Policy { login, ..self.ips.validate(self.mode == Mode::Observe, place)? };
         let shared = Shared { sessions: &self.sessions, scope_width: policy.scope_width };
         Ok(Config {
@@ -64,7 +67,7 @@ impl File {
             services: service::validate(&self.smtp, self.services, &shared, place)?,
             limits: self.sessions.clone().validate(policy.scope_width, place)?,
             policy,
-            rules: Rules { recipients, reply_patterns },
+            rules: Rules { recipients, reply_patterns, attachments },
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
             web: self.web.validate(place)?,

@@ -99,7 +99,8 @@ async fn relay(
             said_all = true;
             sent = server.shutdown().await;
         }
-        if sent.is_err() {
+        // One that has been given up in the middle of a message may break off as it likes.
+        if sent.is_err() && !session.has_left_server() {
             return hear_out(session, &server).await;
         }
         let deadline = session.poll_timeout().since(clock::instant());

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::detect::{Recipients, ReplyPattern};
+use crate::smtp::attachments::Attachments;
 
 /// Everything that is the same for all sessions of a service.
 #[derive(Debug, Clone, Default)]
@@ -11,4 +12,6 @@ pub struct Rules {
     pub recipients: Recipients,
     /// What the mail server's replies mean where their codes do not tell.
     pub reply_patterns: Vec<ReplyPattern>,
+    /// Which attachments are not wanted; none: nobody looks at them.
+    pub attachments: Option<Attachments>,
 }

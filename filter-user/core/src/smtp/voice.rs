@@ -84,6 +84,14 @@ pub struct Voice {
     pub bad_chunk: String,
     /// To a BDAT that nobody offered.
     pub no_chunks: String,
+    /// To a message with a name or a nesting that nobody can judge.
+    pub unreadable: String,
+    /// To a part of a message that was cut into several.
+    pub partial: String,
+    /// To QUIT, when the mail server is not there to say it.
+    pub bye: String,
+    /// To any other command then.
+    pub come_back: String,
     /// To a client that sent more than one command where it had to wait.
     pub out_of_step: String,
     name: String,
@@ -107,11 +115,22 @@ impl Voice {
             unknown: fill("500 5.5.1 Error: command not recognized"),
             bad_chunk: fill("501 5.5.4 BDAT needs a size of at most 1 GiB - closing connection"),
             no_chunks: fill("503 5.5.1 CHUNKING was not offered - closing connection"),
+            unreadable: fill("550 5.7.1 {name} The message has an attachment whose name cannot be read"),
+            partial: fill("550 5.7.1 {name} Messages in parts (message/partial) are not accepted here"),
+            bye: fill("221 2.0.0 {name} Bye"),
+            come_back: fill("421 4.3.0 {name} Closing connection behind a refused message - connect again"),
             out_of_step: fill(
                 "421 4.5.0 {name} Commands sent before the reply to DATA or AUTH - closing connection",
             ),
             name: name.to_string(),
         }
+    }
+
+    /// To a message with a blocked attachment; the name is printable.
+    pub fn attachment(&self, name: &str) -> String {
+        // RFC 5321 section 4.5.3.1.5: a reply line has room for 512 bytes.
+        let short = name.get(..200).unwrap_or(name);
+        format!("550 5.7.1 {} The attachment \"{short}\" is not accepted here\r\n", self.name)
     }
 
     /// To a client that sent what is no line.

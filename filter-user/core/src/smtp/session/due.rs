@@ -186,6 +186,7 @@ impl Session {
             self.over |= *ends_session;
             self.due.pop_front();
         }
+        self.leave_server();
     }
 
     /// Ends the session with a reply of our own, after the replies that are due before it.

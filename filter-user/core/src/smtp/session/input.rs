@@ -40,8 +40,15 @@ pub(super) enum Input {
     Credentials,
     /// A message, and how far it has come.
     Body(BodyScanner, Stride),
-    /// This many bytes of a BDAT chunk are still to come, and how far it has come.
-    Chunk(u64, Stride),
+    /// A BDAT chunk.
+    Chunk {
+        /// This many bytes are still to come.
+        left: u64,
+        /// Whether it is the message's last.
+        last: bool,
+        /// How far it has come.
+        stride: Stride,
+    },
     /// TLS, which is not ours to read.
     Opaque,
     /// No longer: the client said QUIT, or something unforgivable.
@@ -87,24 +94,36 @@ impl Session {
                     Err(fault) => return self.refuse(fault),
                     Ok(scanned) => {
                         let moved = stride.advance(scanned.length);
-                        self.forward(scanned.length);
+                        self.inspect(scanned.length, true, scanned.ended);
+                        self.forward_message(scanned.length);
                         if scanned.ended {
                             self.input = Input::Commands;
-                            self.due.push_back(Due::EndOfData);
+                            if self.refused.is_none() {
+                                self.due.push_back(Due::EndOfData);
+                            }
+                            self.say_refusal();
+                        } else {
+                            self.leave_server();
                         }
                         if moved || scanned.ended {
                             self.rewind(now);
                         }
                     }
                 },
-                Input::Chunk(left, stride) => {
+                Input::Chunk { left, last, stride } => {
                     let size = usize::try_from(*left).unwrap_or(usize::MAX).min(self.from_client.len());
                     *left -= size as u64;
-                    let ended = *left == 0;
+                    let (ended, last) = (*left == 0, *last);
                     let moved = stride.advance(size);
-                    self.forward(size);
+                    let refused_before = self.refused.is_some();
+                    self.inspect(size, false, ended && last);
+                    if !refused_before {
+                        self.withdraw_chunk();
+                    }
+                    self.forward_message(size);
                     if ended {
                         self.input = Input::Commands;
+                        self.say_refusal();
                     }
                     if moved || ended {
                         self.rewind(now);
@@ -131,6 +150,9 @@ impl Session {
         let from = self.received - self.from_client.len() as u64;
         let line = self.from_client.split_to(size);
         let verb = Verb::of(&line);
+        if self.refused.is_some() {
+            return self.answer_refused(verb, now);
+        }
         match verb {
             // Nobody who is not a trusted front has a reason to try.
             Verb::Privileged => {
@@ -153,6 +175,19 @@ impl Session {
                 return self.end_with(self.voice.no_chunks.clone());
             }
             _ => {}
+        }
+        match verb {
+            // A message that its last chunk ends without a byte ends here.
+            Verb::Bdat { size: 0, last: true } => {
+                self.inspect(0, false, true);
+                if self.refused.is_some() {
+                    return self.say_refusal();
+                }
+            }
+            Verb::Plain if !line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"RSET")) => {}
+            Verb::Bdat { .. } | Verb::Rcpt => {}
+            // Whatever else comes, the message before it was not finished and never will be.
+            _ => self.passing = None,
         }
         self.to_server.extend_from_slice(&line);
         let chunk = if let Verb::Bdat { size, .. } = verb { size } else { 0 };
@@ -177,7 +212,9 @@ impl Session {
                 self.input = Input::Discarding(false);
                 return;
             }
-            Verb::Bdat { .. } if chunk > 0 => self.input = Input::Chunk(chunk, Stride::default()),
+            Verb::Bdat { last, .. } if chunk > 0 => {
+                self.input = Input::Chunk { left: chunk, last, stride: Stride::default() };
+            }
             // A reply that is still due may withdraw what an earlier one offered.
             Verb::Ehlo | Verb::Helo => (self.offered.chunking, self.offered.pipelining) = (false, false),
             Verb::Quit => self.input = Input::Closed,
@@ -202,7 +239,7 @@ impl Session {
     }
 
     /// Hands the first bytes of the client's buffer on.
-    fn forward(&mut self, size: usize) {
+    pub(super) fn forward(&mut self, size: usize) {
         let bytes = self.from_client.split_to(size.min(self.from_client.len()));
         self.to_server.extend_from_slice(&bytes);
     }

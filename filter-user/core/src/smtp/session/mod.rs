@@ -10,13 +10,15 @@
 //! Behind STARTTLS the bytes are opaque and only counted.
 //!
 //! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
-//! server's replies do, `patience` what time does, `transaction` what a client could know.
+//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one is refused.
 
 mod due;
 mod input;
+mod message;
 mod patience;
 mod transaction;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -35,6 +37,7 @@ pub use patience::Patience;
 
 use due::Due;
 use input::Input;
+use message::Passing;
 use transaction::Transaction;
 
 use Side::{Client, Server};
@@ -99,6 +102,12 @@ pub struct Session {
     login: Option<Login>,
     login_key: LoginKey,
     presence: Presence,
+    /// The message that is passing, if somebody looks at it.
+    passing: Option<Box<Passing>>,
+    /// How the message was refused that the mail server will not hear the end of.
+    refused: Option<String>,
+    /// Whether the mail server has been given up.
+    left_server: bool,
     over: bool,
 }
 
@@ -127,6 +136,9 @@ impl Session {
             login: None,
             login_key: LoginKey::default(),
             presence: Presence::Talking,
+            passing: None,
+            refused: None,
+            left_server: false,
             over: false,
         }
     }
@@ -182,6 +194,9 @@ impl Session {
 
     /// The mail server sent these bytes.
     pub fn handle_server(&mut self, bytes: &[u8], now: Instant) {
+        if self.left_server {
+            return;
+        }
         if matches!(self.input, Input::Opaque) {
             self.to_client.extend_from_slice(bytes);
             return self.rewind(now);
@@ -207,6 +222,9 @@ impl Session {
 
     /// The mail server is not there, or has gone.
     pub fn handle_server_closed(&mut self) {
+        if self.left_server {
+            return;
+        }
         let answered = self.over || self.is_parting() || matches!(self.input, Input::Opaque);
         if !answered {
             self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
@@ -255,7 +273,7 @@ impl Session {
             Client => [&self.to_server, &self.to_client, &self.from_client]
                 .iter()
                 .all(|buffer| buffer.len() < BUFFER_LIMIT),
-            Server => self.to_client.len() < BUFFER_LIMIT,
+            Server => self.to_client.len() < BUFFER_LIMIT && !self.left_server,
         };
         room && !self.over && (side == Server || self.presence == Presence::Talking)
     }
@@ -264,7 +282,7 @@ impl Session {
     /// could be read and was not is a line without its end.
     pub fn has_said_all(&self) -> bool {
         let unread = !self.from_client.is_empty() && self.is_held_back();
-        self.presence != Presence::Talking && self.to_server.is_empty() && !unread
+        self.left_server || self.presence != Presence::Talking && self.to_server.is_empty() && !unread
     }
 
     /// Whether nothing is left to do but to send [`Session::outgoing`] to the client and close both sides.

@@ -50,7 +50,7 @@ impl Session {
         match self.input {
             _ if !self.to_client.is_empty() => Side::Client,
             Input::Waiting | Input::Discarding(_) => Side::Server,
-            Input::Body(..) | Input::Chunk(..) if self.to_server.len() >= BUFFER_LIMIT => Side::Server,
+            Input::Body(..) | Input::Chunk { .. } if self.to_server.len() >= BUFFER_LIMIT => Side::Server,
             Input::Commands | Input::Closed if !self.due.is_empty() => Side::Server,
             _ => Side::Client,
         }
@@ -80,7 +80,8 @@ impl Session {
 
     /// Whether nothing remains that a client would hear.
     pub(super) fn is_parting(&self) -> bool {
-        self.presence == Presence::Gone || self.due.is_empty() && self.has_said_all()
+        let silent = self.presence != Presence::Talking && self.has_said_all();
+        self.presence == Presence::Gone || self.due.is_empty() && silent
     }
 
     /// When [`Session::handle_timeout`] is due.

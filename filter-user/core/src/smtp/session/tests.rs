@@ -12,6 +12,7 @@ use crate::smtp::command::Verb;
 use crate::smtp::event::ServerFault;
 use crate::smtp::voice::Templates;
 
+mod attachments;
 mod chunk;
 mod login;
 mod manners;
