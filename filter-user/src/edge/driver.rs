@@ -1,7 +1,7 @@
-//! Moves bytes between two sockets and a [`Session`].
+//! Moves bytes between two streams and a [`Session`].
 //!
-//! A session that waits holds no buffer: bytes are read when they are there, into the worker's stack. A socket that
-//! breaks is something that happened to the session, never a way around it: what the session has to report is reported.
+//! A connection that breaks is something that happened to the session, never a way around it: what the session has to report
+//! is reported.
 
 use std::io;
 use std::pin::pin;
@@ -13,46 +13,46 @@ use filter_core::client::ClientAddr;
 use filter_core::event::Success;
 use filter_core::smtp::event::{Event, Side};
 use filter_core::smtp::session::Session;
-use tokio::io::{AsyncWriteExt, Interest, Ready};
+use tokio::io::Ready;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 use super::backend::{Chosen, Opened};
 use super::header::Peer;
+use super::stream::{Flow, Stream};
 use super::{Service, refusal};
 use crate::clock;
 use crate::ips::Place;
 
-/// Bytes read at once.
-const READ_SIZE: usize = 16_384;
 /// How long a client may take to accept our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a mail server that takes no more may still be heard: it may have said why.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
-pub(super) async fn run(service: Arc<Service>, mut client: TcpStream, peer: Peer, mut place: Place) {
+pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
     let mut session = session.with_login_key(edge.login_key).with_rules(Arc::clone(&edge.rules));
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
-    let connected = connect(&service, &mut session, &client, peer, &mut place).await;
+    let mut client = Stream::new(client);
+    let connected = connect(&service, &mut session, &mut client, peer, &mut place).await;
     let chosen = connected.as_ref().map(|(_, chosen)| *chosen);
     let reporter = Reporter { service: &service, client: ClientAddr::new(peer.client.ip()), chosen };
     if let Some((opened, _)) = connected {
         if !opened.said.is_empty() {
             session.handle_server(&opened.said, clock::instant());
         }
-        relay(&reporter, &mut session, &client, opened.stream, &mut place).await;
+        relay(&reporter, &mut session, &mut client, opened.stream, &mut place).await;
     }
     reporter.report(&mut session);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
     let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
     drop(place);
-    refusal::farewell(client).await;
+    refusal::farewell(client.into_socket()).await;
 }
 
 /// Connects to the mail server while somebody wants it: a client that hangs up must not keep its place for as long as a
@@ -60,7 +60,7 @@ pub(super) async fn run(service: Arc<Service>, mut client: TcpStream, peer: Peer
 async fn connect(
     service: &Service,
     session: &mut Session,
-    client: &TcpStream,
+    client: &mut Stream,
     peer: Peer,
     place: &mut Place,
 ) -> Option<(Opened, Chosen)> {
@@ -85,8 +85,8 @@ async fn connect(
 async fn relay(
     reporter: &Reporter<'_>,
     session: &mut Session,
-    client: &TcpStream,
-    mut server: TcpStream,
+    client: &mut Stream,
+    mut server: Stream,
     place: &mut Place,
 ) {
     let mut said_all = false;
@@ -94,20 +94,20 @@ async fn relay(
         if let Err(error) = flush(session, client, Side::Client) {
             lose(session, &error);
         }
-        let mut sent = flush(session, &server, Side::Server);
+        let mut sent = flush(session, &mut server, Side::Server);
         if sent.is_ok() && session.has_said_all() && !said_all {
             said_all = true;
             sent = server.shutdown().await;
         }
         // One that has been given up in the middle of a message may break off as it likes.
         if sent.is_err() && !session.has_left_server() {
-            return hear_out(session, &server).await;
+            return hear_out(session, &mut server).await;
         }
         let deadline = session.poll_timeout().since(clock::instant());
         tokio::select! {
             ready = ready(client, session, Side::Client) => hear(session, client, ready),
             ready = ready(&server, session, Side::Server) => match ready {
-                Ok(ready) if ready.is_readable() => read_server(session, &server),
+                Ok(ready) if ready.is_readable() => read_server(session, &mut server),
                 Ok(_) => {}
                 Err(_) => session.handle_server_closed(),
             },
@@ -119,9 +119,9 @@ async fn relay(
 }
 
 /// Takes what a mail server has said that no longer listens, such as a 421 and why.
-async fn hear_out(session: &mut Session, server: &TcpStream) {
+async fn hear_out(session: &mut Session, server: &mut Stream) {
     let hear = async {
-        while session.wants(Side::Server) && server.readable().await.is_ok() {
+        while session.wants(Side::Server) && server.ready(true, false).await.is_ok() {
             read_server(session, server);
         }
     };
@@ -136,19 +136,13 @@ fn lose(session: &mut Session, error: &io::Error) {
     session.handle_client_lost(clock::instant());
 }
 
-/// Waits until a socket can be read, if its bytes are wanted, or written, if something is left for it.
-async fn ready(stream: &TcpStream, session: &Session, side: Side) -> io::Result<Ready> {
-    let interest = match (session.wants(side), !session.outgoing(side).is_empty()) {
-        (true, true) => Interest::READABLE | Interest::WRITABLE,
-        (true, false) => Interest::READABLE,
-        (false, true) => Interest::WRITABLE,
-        (false, false) => return std::future::pending().await,
-    };
-    stream.ready(interest).await
+/// Waits until a stream can be read, if its bytes are wanted, or written, if something is left for it.
+async fn ready(stream: &Stream, session: &Session, side: Side) -> io::Result<Ready> {
+    stream.ready(session.wants(side), !session.outgoing(side).is_empty()).await
 }
 
 /// Writes as much as the socket takes now.
-fn flush(session: &mut Session, stream: &TcpStream, side: Side) -> io::Result<()> {
+fn flush(session: &mut Session, stream: &mut Stream, side: Side) -> io::Result<()> {
     while !session.outgoing(side).is_empty() {
         match stream.try_write(session.outgoing(side)) {
             Ok(count) => session.handle_sent(side, count, clock::instant()),
@@ -169,7 +163,7 @@ fn sanction(session: &mut Session, reply: Result<Arc<str>, RecvError>) {
 }
 
 /// The client's socket is ready for something.
-fn hear(session: &mut Session, client: &TcpStream, ready: io::Result<Ready>) {
+fn hear(session: &mut Session, client: &mut Stream, ready: io::Result<Ready>) {
     match ready {
         Ok(ready) if ready.is_readable() => read_client(session, client),
         Ok(_) => {}
@@ -177,23 +171,20 @@ fn hear(session: &mut Session, client: &TcpStream, ready: io::Result<Ready>) {
     }
 }
 
-fn read_client(session: &mut Session, client: &TcpStream) {
-    let mut buffer = [0; READ_SIZE];
-    match client.try_read(&mut buffer) {
-        Ok(0) => session.handle_client_closed(clock::instant()),
-        Ok(count) => session.handle_client(buffer.get(..count).unwrap_or_default(), clock::instant()),
+fn read_client(session: &mut Session, client: &mut Stream) {
+    match client.try_read(|bytes| session.handle_client(bytes, clock::instant())) {
+        Ok(Flow::Open) => {}
+        Ok(Flow::Ended) => session.handle_client_closed(clock::instant()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         Err(error) => lose(session, &error),
     }
 }
 
-fn read_server(session: &mut Session, server: &TcpStream) {
-    let mut buffer = [0; READ_SIZE];
-    match server.try_read(&mut buffer) {
-        Ok(0) => session.handle_server_closed(),
-        Ok(count) => session.handle_server(buffer.get(..count).unwrap_or_default(), clock::instant()),
+fn read_server(session: &mut Session, server: &mut Stream) {
+    match server.try_read(|bytes| session.handle_server(bytes, clock::instant())) {
+        Ok(Flow::Open) => {}
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Err(_) => session.handle_server_closed(),
+        Ok(Flow::Ended) | Err(_) => session.handle_server_closed(),
     }
 }
 
@@ -230,6 +221,7 @@ impl Reporter<'_> {
 mod tests {
     use filter_core::smtp::session::Patience;
     use filter_core::smtp::voice::{Templates, Voice};
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -237,13 +229,13 @@ mod tests {
     #[tokio::test]
     async fn a_mail_server_that_breaks_off_is_heard_out_first() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let server = TcpStream::connect(listener.local_addr()?).await?;
+        let mut server = Stream::new(TcpStream::connect(listener.local_addr()?).await?);
         let (mut far_end, _) = listener.accept().await?;
         let voice = Arc::new(Voice::new("mx.example", &Templates::default()));
         let mut session = Session::new(voice, Patience::default(), clock::instant());
         far_end.write_all(b"421 4.7.0 mail.example Too many errors\r\n").await?;
         drop(far_end);
-        hear_out(&mut session, &server).await;
+        hear_out(&mut session, &mut server).await;
         assert_eq!(session.outgoing(Side::Client), b"421 4.7.0 mail.example Too many errors\r\n");
         assert!(session.is_over());
         Ok(())

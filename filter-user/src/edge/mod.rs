@@ -10,6 +10,7 @@ mod listener;
 mod pace;
 mod refusal;
 mod service;
+mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

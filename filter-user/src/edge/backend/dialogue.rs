@@ -3,10 +3,9 @@
 use bytes::{Buf, BytesMut};
 use filter_core::offence::printable;
 use filter_core::smtp::reply;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::server::{OpenError, Opened};
+use crate::edge::stream::{Flow, Stream};
 
 /// A reply, kept.
 #[derive(Debug)]
@@ -26,12 +25,12 @@ impl Heard {
 /// A connection and what has been read of it. The reply's own bounds are those of the buffer.
 #[derive(Debug)]
 pub(super) struct Dialogue {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
 }
 
 impl Dialogue {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, buffer: BytesMut::new() }
     }
 
@@ -47,7 +46,8 @@ impl Dialogue {
                 Ok(None) => {}
                 Err(reply::Malformed) => return Err(OpenError::Malformed),
             }
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            let Self { stream, buffer } = self;
+            if stream.read(|bytes| buffer.extend_from_slice(bytes)).await? == Flow::Ended {
                 return Err(OpenError::Closed);
             }
         }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use filter_core::admin::MailServerView;
 use filter_core::smtp::event::ServerFault;
-use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
 use super::header::Peer;

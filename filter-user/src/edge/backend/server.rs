@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use filter_core::smtp::event::ServerFault;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -18,6 +17,7 @@ use super::{Manner, introduction};
 use crate::config::ClientAddress;
 use crate::edge::header::Peer;
 use crate::edge::pace::Pace;
+use crate::edge::stream::Stream;
 
 /// How long a mail server may take for everything before the session, beyond its connection.
 const DIALOGUE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,7 +52,7 @@ pub(super) enum OpenError {
 /// A connection at which a session can begin.
 #[derive(Debug)]
 pub(in crate::edge) struct Opened {
-    pub(in crate::edge) stream: TcpStream,
+    pub(in crate::edge) stream: Stream,
     /// What the mail server has said that the client is to hear: its greeting, or nothing yet.
     pub(in crate::edge) said: Vec<u8>,
 }
@@ -100,10 +100,11 @@ impl Server {
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
         let limit = manner.connect_timeout;
-        let mut stream = timeout(limit, TcpStream::connect(self.address))
+        let socket = timeout(limit, TcpStream::connect(self.address))
             .await
             .map_err(|_| OpenError::Unreachable(limit))??;
-        stream.set_nodelay(true)?;
+        socket.set_nodelay(true)?;
+        let mut stream = Stream::new(socket);
         let prepared = async {
             if let Some(header) = introduction::header(manner.client_address, peer)? {
                 stream.write_all(&header).await?;
@@ -142,7 +143,7 @@ impl Server {
 
 /// Everything between the connection and the session.
 async fn prepare(
-    stream: TcpStream,
+    stream: Stream,
     manner: &Manner,
     peer: Option<Peer>,
     must_greet: bool,
