@@ -7,6 +7,7 @@
 //! What it cannot know: what a client would have done while it was blocked at the time, and what the log has lost. Scores
 //! outlive a restart of the agent as far as the log has them, so a replay knows of no restart.
 
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::ClientAddr;
 use crate::decision::{Block, Never, Origin};
 use crate::engine::{Effect, Engine, Held};
-use crate::event::{Event, What};
+use crate::event::{Event, Success, What};
 use crate::offence::Offence;
 use crate::policy::{Evaluate, LoginPolicy, Policy};
 use crate::time::{Instant, Now, Timestamp};
@@ -50,7 +51,7 @@ pub struct Replay {
     in_force: Decisions,
     replayed: Decisions,
     /// How often clients did what honest clients do.
-    succeeded: BTreeMap<IpNet, u32>,
+    succeeded: BTreeMap<IpNet, Successes>,
     offences: u64,
     span: Option<(Timestamp, Timestamp)>,
 }
@@ -92,7 +93,12 @@ impl Replay {
                 let scope = self.engine.policy().scope_width.scope_of(client).network();
                 let known = self.succeeded.contains_key(&scope);
                 if event.time >= self.since && (known || self.succeeded.len() < CLIENTS_LIMIT) {
-                    *self.succeeded.entry(scope).or_default() += 1;
+                    let successes = self.succeeded.entry(scope).or_default();
+                    let count = match how {
+                        Success::LoggedIn => &mut successes.logins,
+                        Success::Delivered => &mut successes.messages,
+                    };
+                    *count = count.saturating_add(1);
                 }
             }
             // What others decided stays as it was; the wish is refused where the replay has nothing to refuse it to.
@@ -128,10 +134,13 @@ impl Replay {
             network,
             in_force: self.in_force.clients.get(&network).cloned(),
             replayed: self.replayed.clients.get(&network).cloned(),
-            succeeded: self.succeeded.get(&network).copied().unwrap_or(0),
+            succeeded: self.succeeded.get(&network).copied().unwrap_or_default(),
         };
         let mut clients: Vec<_> = clients.into_iter().map(compare).collect();
-        clients.sort_by_key(|client| (Reverse(client.side()), client.first()));
+        // Whom it would harm first: that is what a number is changed or kept for.
+        clients.sort_by_key(|client| {
+            (Reverse(client.side()), Reverse(client.succeeded.count()), client.first())
+        });
         let count = |side| clients.iter().filter(|client| client.side() == side).count() as u64;
         Outcome {
             offences: self.offences,
@@ -215,9 +224,25 @@ pub struct Compared {
     pub in_force: Option<Blocked>,
     /// As replayed; none: it would not have been blocked.
     pub replayed: Option<Blocked>,
-    /// How often it logged in or delivered a message meanwhile, from its first offence on: who does so is perhaps no
-    /// attacker.
-    pub succeeded: u32,
+    /// What it did meanwhile, from its first offence on, that honest clients do: it is perhaps no attacker.
+    #[serde(flatten)]
+    pub succeeded: Successes,
+}
+
+/// How often a client did what honest clients do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Successes {
+    /// Logins that were accepted.
+    pub logins: u32,
+    /// Messages that were accepted.
+    pub messages: u32,
+}
+
+impl Successes {
+    /// Both together.
+    pub const fn count(self) -> u32 {
+        self.logins.saturating_add(self.messages)
+    }
 }
 
 /// On which side a client was blocked.
@@ -265,6 +290,6 @@ pub struct Outcome {
     /// Blocks of clients beyond [`CLIENTS_LIMIT`], on both sides together.
     pub not_told_apart: u64,
     /// The clients: those that would have been blocked and were not, those that were and would not have been, and those
-    /// on both sides, each in the order of time.
+    /// on both sides; of each those first that did most of what honest clients do, then in the order of time.
     pub clients: Vec<Compared>,
 }

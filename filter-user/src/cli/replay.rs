@@ -1,23 +1,18 @@
 //! `gatepost replay`: the event log once more, with other numbers.
-//!
-//! Reads the database itself, page by page, so that it works beside an agent and without one, and holds no more of a
-//! long log than what the engine keeps of it.
 
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use filter_core::event::EventId;
-use filter_core::offence::Kind;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use filter_core::policy::Policy;
-use filter_core::replay::{Before, Blocked, Outcome, Replay, Side};
-use filter_core::time::Timestamp;
-use serde::Serialize;
+use filter_core::replay::{Blocked, Side};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::table::{self, Table, duration, network, time};
 use super::{Failure, Output};
 use crate::config::Config;
-use crate::store::{EventFilter, History, PAGE_LIMIT};
+use crate::replay::{Answer, Changed, Question, Setting, replay};
+use crate::store::History;
 use crate::{agent, clock, kernel};
 
 /// Rows of the table; JSON has them all.
@@ -29,34 +24,31 @@ pub(super) struct Wanted {
     /// Compare this last span of time, such as 30m or 7d [default: all that the log holds]
     #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
     since: Option<Duration>,
-    /// With this `client_error_block_threshold`
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
-    threshold: Option<u32>,
-    /// With this `client_error_monitor_period`
-    #[arg(long, value_name = "SPAN", value_parser = span)]
-    monitor_period: Option<Duration>,
-    /// With this `client_error_block_time`
-    #[arg(long, value_name = "SPAN", value_parser = span)]
-    block_time: Option<Duration>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    multipliers: Multipliers,
+    settings: Settings,
 }
 
-/// Multipliers other than those of the configuration, an option for each kind of offence.
+/// Values other than those of the configuration, an option for each setting.
 #[derive(Debug)]
-struct Multipliers(Vec<(Kind, u32)>);
+struct Settings(Vec<(Setting, String)>);
 
-impl Args for Multipliers {
+impl Args for Settings {
     fn augment_args(command: Command) -> Command {
-        command.args(Kind::ALL.map(|kind| {
-            Arg::new(option(kind))
-                .long(option(kind))
-                .value_name("N")
-                .value_parser(value_parser!(u32))
-                .help(format!("With this `{}`", setting(kind)))
-                .help_heading("Multipliers")
+        command.args(Setting::all().map(|setting| {
+            let check = move |text: &str| -> Result<String, String> {
+                let checked = setting.apply(text, &mut Policy::default());
+                checked.map(|()| text.to_owned()).map_err(|error| error.to_string())
+            };
+            let is_multiplier = matches!(setting, Setting::Multiplier(_));
+            let is_span = matches!(setting, Setting::MonitorPeriod | Setting::BlockTime);
+            Arg::new(option(setting))
+                .long(option(setting))
+                .value_name(if is_span { "SPAN" } else { "N" })
+                .value_parser(check)
+                .help(format!("With this `{}`", setting.name()))
+                .help_heading(if is_multiplier { "Multipliers" } else { "Settings" })
         }))
     }
 
@@ -65,132 +57,65 @@ impl Args for Multipliers {
     }
 }
 
-impl FromArgMatches for Multipliers {
+impl FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut multipliers = Self(Vec::new());
-        multipliers.update_from_arg_matches(matches)?;
-        Ok(multipliers)
+        let mut settings = Self(Vec::new());
+        settings.update_from_arg_matches(matches)?;
+        Ok(settings)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for kind in Kind::ALL {
-            let given = matches.try_get_one::<u32>(&option(kind));
+        for setting in Setting::all() {
+            let given = matches.try_get_one::<String>(&option(setting));
             let given = given.map_err(|error| clap::Error::raw(ErrorKind::InvalidValue, error))?;
-            self.0.extend(given.map(|multiplier| (kind, *multiplier)));
+            self.0.extend(given.map(|value| (setting, value.clone())));
         }
         Ok(())
     }
 }
 
-fn option(kind: Kind) -> String {
-    format!("{}-multiplier", kind.name())
-}
-
-fn setting(kind: Kind) -> String {
-    option(kind).replace('-', "_")
-}
-
-/// A span as the configuration takes it.
-fn span(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(span) if span >= Duration::from_secs(1) => Ok(span),
-        Ok(_) => Err("it is at least 1s".to_owned()),
-        Err(error) => Err(error.to_string()),
+/// The name on the command line: the help page's names without what they all begin with.
+fn option(setting: Setting) -> String {
+    match setting {
+        Setting::Threshold => "threshold".to_owned(),
+        Setting::MonitorPeriod => "monitor-period".to_owned(),
+        Setting::BlockTime => "block-time".to_owned(),
+        other => other.name().replace('_', "-"),
     }
-}
-
-/// One setting that is replayed with another value.
-#[derive(Debug, Serialize)]
-struct Changed {
-    setting: String,
-    configured: String,
-    replayed: String,
-}
-
-#[derive(Debug, Serialize)]
-struct View<'a> {
-    /// What differs from the configuration.
-    changed: &'a [Changed],
-    #[serde(flatten)]
-    outcome: &'a Outcome,
 }
 
 pub(super) async fn show(config: &Config, wanted: Wanted) -> Result<(), Failure> {
-    let (history, stored) = History::open(&config.state_directory)?;
+    let (history, _) = History::open(&config.state_directory)?;
     let now = clock::now();
     let surroundings = kernel::surroundings().await?;
-    let built_in = agent::built_in(config, &surroundings, now);
-    let before = |first: Timestamp| Before {
-        blocks: stored.blocks.into_iter().filter(|block| block.since < first).collect(),
-        nevers: stored.nevers.into_iter().filter(|never| never.since < first).collect(),
-        built_in,
-    };
-    let (policy, changed) = change(&config.policy, &wanted);
-    let since = wanted.since.map_or(Timestamp::from_millis(i64::MIN), |span| now.wall.before(span));
-    let outcome = replay(&history, policy, before, since)?;
-    if wanted.output.json {
-        return table::json(&View { changed: &changed, outcome: &outcome });
+    let mut tried = config.policy.clone();
+    for (setting, value) in &wanted.settings.0 {
+        setting.apply(value, &mut tried).map_err(|error| Failure::usage(error.to_string()))?;
     }
-    print(&outcome, &changed, wanted.since)
+    let question = Question {
+        configured: config.policy.clone(),
+        tried,
+        since: wanted.since.map(|span| now.wall.before(span)),
+        built_in: agent::built_in(config, &surroundings, now),
+    };
+    let bar = progress();
+    let answer = replay(&history, question, |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let answer = answer.map_err(|error| Failure::failed(error.to_string()))?;
+    if wanted.output.json { table::json(&answer) } else { print(&answer, wanted.since) }
 }
 
-/// The policy that is replayed, and what in it is new.
-fn change(configured: &Policy, wanted: &Wanted) -> (Policy, Vec<Changed>) {
-    let mut policy = configured.clone();
-    policy.block_threshold = wanted.threshold.unwrap_or(policy.block_threshold);
-    policy.monitor_period = wanted.monitor_period.unwrap_or(policy.monitor_period);
-    policy.block_time = wanted.block_time.unwrap_or(policy.block_time);
-    for (kind, multiplier) in &wanted.multipliers.0 {
-        policy.multipliers.set(*kind, *multiplier);
-    }
-    let words = |policy: &Policy| {
-        let multiplier = |kind| (setting(kind), policy.multipliers.get(kind).to_string());
-        let mut words = vec![
-            ("client_error_block_threshold".to_owned(), policy.block_threshold.to_string()),
-            ("client_error_monitor_period".to_owned(), duration(policy.monitor_period)),
-            ("client_error_block_time".to_owned(), duration(policy.block_time)),
-        ];
-        words.extend(Kind::ALL.map(multiplier));
-        words
-    };
-    let both = words(configured).into_iter().zip(words(&policy));
-    let changed = both
-        .filter(|((_, configured), (_, replayed))| configured != replayed)
-        .map(|((setting, configured), (_, replayed))| Changed { setting, configured, replayed })
-        .collect();
-    (policy, changed)
+/// How far it is, for a person who waits; it draws itself on a terminal only.
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} events, {eta} left");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Feeds the log to a replay, a page at a time.
-fn replay(
-    history: &History,
-    policy: Policy,
-    before: impl FnOnce(Timestamp) -> Before,
-    since: Timestamp,
-) -> Result<Outcome, Failure> {
-    let unreadable = |error| {
-        Failure::failed(format!(
-            "the event log cannot be read: {error}; look at the disk of the state directory"
-        ))
-    };
-    let page = |after| {
-        let filter = EventFilter { after: Some(after), limit: Some(PAGE_LIMIT), ..EventFilter::default() };
-        history.events(&filter).map_err(unreadable)
-    };
-    let mut events = page(EventId(0))?;
-    // An empty log leaves nothing to be judged by either list.
-    let first = events.first().map_or(Timestamp::from_millis(i64::MIN), |event| event.time);
-    let mut replay = Replay::new(policy, before(first), since);
-    while let Some(last) = events.last().map(|event| event.id) {
-        for event in &events {
-            replay.handle_event(event);
-        }
-        events = page(last)?;
-    }
-    Ok(replay.outcome())
-}
-
-fn print(outcome: &Outcome, changed: &[Changed], span: Option<Duration>) -> Result<(), Failure> {
+fn print(answer: &Answer, span: Option<Duration>) -> Result<(), Failure> {
+    let Answer { summary, changed, outcome } = answer;
     let (Some(first), Some(last)) = (outcome.first, outcome.last) else {
         let when =
             span.map_or_else(|| "the event log".to_owned(), |span| format!("the last {}", duration(span)));
@@ -203,6 +128,7 @@ fn print(outcome: &Outcome, changed: &[Changed], span: Option<Duration>) -> Resu
     if changed.is_empty() {
         table::line("with the settings of the configuration")?;
     }
+    table::line(&format!("{summary}."))?;
     table::line(&format!(
         "blocked only as replayed: {}; only as it was: {}; both: {}",
         outcome.only_replayed, outcome.only_in_force, outcome.both
@@ -218,15 +144,7 @@ fn print(outcome: &Outcome, changed: &[Changed], span: Option<Duration>) -> Resu
     }
     table::line("")?;
     let mut table = Table::new(&[
-        "CLIENT",
-        "BLOCKED",
-        "IN FORCE",
-        "TIMES",
-        "SCORE",
-        "REPLAYED",
-        "TIMES",
-        "SCORE",
-        "LOGINS AND MAILS",
+        "CLIENT", "BLOCKED", "IN FORCE", "TIMES", "SCORE", "REPLAYED", "TIMES", "SCORE", "LOGINS", "MAILS",
     ]);
     for client in outcome.clients.iter().take(ROWS) {
         let side = match client.side() {
@@ -237,7 +155,7 @@ fn print(outcome: &Outcome, changed: &[Changed], span: Option<Duration>) -> Resu
         let mut row = vec![network(&client.network), side.to_owned()];
         row.extend(cells(client.in_force.as_ref()));
         row.extend(cells(client.replayed.as_ref()));
-        row.push(client.succeeded.to_string());
+        row.extend([client.succeeded.logins.to_string(), client.succeeded.messages.to_string()]);
         table.row(&row);
     }
     table.print()?;

@@ -133,6 +133,8 @@ pub enum Request {
     Neighbourhood(IpNet, oneshot::Sender<Neighbourhood>),
     /// Put other numbers and texts in force; scores, lists and sessions stay.
     Reload(Box<Reload>, oneshot::Sender<()>),
+    /// The policy in force.
+    Policy(oneshot::Sender<Policy>),
     /// Count everything.
     Count(oneshot::Sender<Counts>),
 }

@@ -311,6 +311,7 @@ impl Ips {
                 self.replies = replies;
                 let _ = answer.send(());
             }
+            Request::Policy(answer) => drop(answer.send(self.engine.policy().clone())),
             Request::Count(answer) => drop(answer.send(self.count())),
         }
     }

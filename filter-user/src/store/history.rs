@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use filter_core::decision::Origin;
+use filter_core::decision::{Block, Never, Origin};
 use filter_core::engine::PAST_LIMIT;
 use filter_core::event::{Event, EventId, What};
 use filter_core::time::Timestamp;
@@ -64,6 +64,11 @@ impl History {
             Ok(stored) => Ok((history, stored)),
             Err(found) => Err(StoreError::OtherLayout { path: history.path, found }),
         }
+    }
+
+    /// Both lists as they are now, without built-in entries. Reads the disk.
+    pub fn lists(&self) -> rusqlite::Result<(Vec<Block>, Vec<Never>)> {
+        schema::lists(&self.connect()?)
     }
 
     /// The events that a filter lets through, oldest first. Reads the disk.

@@ -134,12 +134,18 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(named(""))
 }
 
-fn read(database: &Connection) -> rusqlite::Result<Stored> {
+/// Both lists.
+pub(super) fn lists(database: &Connection) -> rusqlite::Result<(Vec<Block>, Vec<Never>)> {
     let mut blocks = database
         .prepare("SELECT network, origin, reason, author, since, until, observed, event FROM block")?;
     let blocks = blocks.query_map([], block_of)?.collect::<Result<_, _>>()?;
     let mut nevers = database.prepare("SELECT network, comment, author, since, until FROM never")?;
     let nevers = nevers.query_map([], never_of)?.collect::<Result<_, _>>()?;
+    Ok((blocks, nevers))
+}
+
+fn read(database: &Connection) -> rusqlite::Result<Stored> {
+    let (blocks, nevers) = lists(database)?;
     let last: i64 = database.query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))?;
     let past = history::past_blocks(database)?;
     Ok(Stored { blocks, nevers, last_event: EventId(u64::try_from(last).unwrap_or(0)), past })

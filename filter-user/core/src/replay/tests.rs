@@ -267,3 +267,25 @@ fn an_empty_log_comes_to_nothing() {
     let outcome = replay(&Policy::default(), &[], EVERYTHING);
     assert_eq!((outcome.offences, outcome.first, outcome.clients.len()), (0, None, 0));
 }
+
+#[test]
+fn whom_it_would_harm_comes_first() {
+    let policy = Policy::default();
+    let mut log: Vec<_> = (1..=7).map(|id| offence(id, 10 * id, 0, Kind::RelayDenied)).collect();
+    log.extend((8..=14).map(|id| offence(id, 10 * id, 1, Kind::RelayDenied)));
+    for (id, how) in [(15, Success::Delivered), (16, Success::Delivered), (17, Success::LoggedIn)] {
+        let network = client(1).ip().into();
+        log.push(Event {
+            id: EventId(id),
+            time: at(200),
+            network,
+            what: What::Succeeded { how },
+            answered_by: None,
+        });
+    }
+    let outcome = replay(&Policy { block_threshold: 700, ..policy }, &log, EVERYTHING);
+    let named: Vec<_> = outcome.clients.iter().map(|client| (client.network, client.succeeded)).collect();
+    let harmed = Successes { logins: 1, messages: 2 };
+    assert_eq!(named, [(net("198.51.100.2/32"), harmed), (net("192.0.2.1/32"), Successes::default())]);
+    assert!(outcome.summary().contains("198.51.100.2 (1 login, 2 messages)"), "{}", outcome.summary());
+}
