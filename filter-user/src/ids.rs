@@ -193,7 +193,7 @@ impl Writer {
 
 /// In UTC, to the millisecond.
 fn time(event: &Event) -> String {
-    let millis = event.time.as_millis();
+    let millis = event.happened().as_millis();
     let time = jiff::Timestamp::from_millisecond(millis);
     time.map_or_else(|_| millis.to_string(), |time| format!("{time:.3}"))
 }

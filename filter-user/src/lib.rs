@@ -27,5 +27,6 @@ pub mod web;
 pub mod cli;
 
 pub mod clock;
+pub mod pace;
 pub mod secret;
 pub mod telemetry;

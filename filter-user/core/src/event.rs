@@ -5,6 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 use core::net::IpAddr;
 
 use ipnet::IpNet;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::{Block, Never, Origin};
 use crate::offence::Kind;
+use crate::report::Source;
+use crate::service::ServiceName;
 use crate::time::Timestamp;
 
 /// Names an event for as long as the log lives; later events have higher numbers.
@@ -36,6 +39,21 @@ pub struct Event {
     pub answered_by: Option<EventId>,
 }
 
+/// How an offence came to be known that we have not seen ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reported {
+    /// By whom.
+    pub source: Source,
+    /// When it happened, if it was told of later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub happened: Option<Timestamp>,
+    /// What one of them was said to cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// How many it stands for.
+    pub count: u32,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -55,6 +73,15 @@ pub enum What {
         /// How often it counted as a failed login; the same wrong credentials again do not.
         #[serde(default, skip_serializing_if = "is_zero")]
         failed_logins: u32,
+        /// Where it happened.
+        #[serde(default)]
+        service: ServiceName,
+        /// Of a login: whose account, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// Of what others have told: who, and how.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reported: Option<Reported>,
     },
     /// A client that has done something wrong did something that honest clients do.
     Succeeded {
@@ -188,7 +215,33 @@ impl What {
     }
 }
 
+impl Event {
+    /// When it happened; [`Event::time`] is when it was entered.
+    pub const fn happened(&self) -> Timestamp {
+        match self.what {
+            What::Offence { reported: Some(Reported { happened: Some(at), .. }), .. } => at,
+            _ => self.time,
+        }
+    }
+}
+
 impl What {
+    /// What an offence was recognised by, and whose account it was about: `AUTH PLAIN as alice`. Empty for all others.
+    pub fn circumstances(&self) -> String {
+        let Self::Offence { detail, account, reported, .. } = self else { return String::new() };
+        let mut text = detail.clone();
+        // Writing into a string does not fail.
+        if let Some(account) = account {
+            let space = if text.is_empty() { "" } else { " " };
+            let _ = write!(text, "{space}as {account}");
+        }
+        if let Some(count) = reported.map(|reported| reported.count).filter(|count| *count > 1) {
+            let space = if text.is_empty() { "" } else { " " };
+            let _ = write!(text, "{space}({count} times)");
+        }
+        text
+    }
+
     /// A block begins.
     pub fn blocked(block: &Block, enforced: bool, led_by: Vec<EventId>) -> Self {
         let Block { origin, reason, author, until, .. } = block.clone();

@@ -37,6 +37,7 @@ enum Part {
     Address,
     Number,
     Name,
+    Service,
     Detail,
 }
 
@@ -45,7 +46,7 @@ enum Part {
 pub enum FormatError {
     /// A letter that stands for nothing.
     #[error(
-        "`%{0}` stands for nothing; write %T (time), %I (address), %e (number), %E (name), %D (detail), or %% for a `%`"
+        "`%{0}` stands for nothing; write %T (time), %I (address), %e (number), %E (name), %S (service), %D (detail), or %% for a `%`"
     )]
     Unknown(char),
     /// A `%` with nothing behind it.
@@ -78,6 +79,7 @@ impl LineFormat {
                 Some('I') => Part::Address,
                 Some('e') => Part::Number,
                 Some('E') => Part::Name,
+                Some('S') => Part::Service,
                 Some('D') => Part::Detail,
                 Some(unknown) => return Err(FormatError::Unknown(unknown)),
                 None => return Err(FormatError::Unfinished),
@@ -102,6 +104,10 @@ impl LineFormat {
                 Part::Address => fmt_network(&event.network, &mut line),
                 Part::Number => write!(line, "{number}"),
                 Part::Name => line.write_str(name),
+                Part::Service => match &event.what {
+                    What::Offence { service, .. } => line.write_str(service.as_str()),
+                    _ => line.write_str("-"),
+                },
                 Part::Detail if detail.is_empty() => line.write_str("-"),
                 Part::Detail => escape(&detail, &mut line),
             };
@@ -114,7 +120,7 @@ impl LineFormat {
 /// Number, name and detail.
 fn facts(event: &Event) -> Option<(u16, &'static str, String)> {
     match &event.what {
-        What::Offence { kind, number, detail, .. } => Some((*number, kind.name(), detail.clone())),
+        What::Offence { kind, number, .. } => Some((*number, kind.name(), event.what.circumstances())),
         What::Blocked { reason, author, until, enforced, .. } => {
             let seconds = until.since(event.time).as_secs();
             let detail = format!("for {seconds} s, by {author}: {reason}");
@@ -154,6 +160,7 @@ mod tests {
     use crate::decision::Origin;
     use crate::event::EventId;
     use crate::offence::Kind;
+    use crate::service::ServiceName;
     use crate::time::Timestamp;
 
     const TIME: &str = "2026-11-23T04:11:02Z";
@@ -166,7 +173,19 @@ mod tests {
     fn offence(detail: &str) -> Event {
         let kind = Kind::RelayDenied;
         let (number, detail) = (kind.number(), detail.to_string());
-        event(What::Offence { kind, number, multiplier: 100, score: 100, detail, failed_logins: 0 })
+        let (service, account, reported) = (ServiceName::new("submission").unwrap(), None, None);
+        let (multiplier, score, failed_logins) = (100, 100, 0);
+        event(What::Offence {
+            kind,
+            number,
+            multiplier,
+            score,
+            detail,
+            failed_logins,
+            service,
+            account,
+            reported,
+        })
     }
 
     fn blocked(enforced: bool) -> Event {
@@ -198,6 +217,8 @@ mod tests {
         let by_hand = What::Unblocked { by: Some("root".to_string()), forgave: Vec::new() };
         assert!(usual(&event(by_hand)).ends_with(" 201 unblocked by root\n"));
         assert_eq!(line("100%% %e%E", &offence("")), "100% 1relay-denied\n");
+        assert_eq!(line("%S", &offence("")), "submission\n");
+        assert_eq!(line("%S", &blocked(true)), "-\n");
     }
 
     #[test]

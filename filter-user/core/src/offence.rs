@@ -7,6 +7,8 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
+use crate::service::ServiceName;
+
 /// The kinds of offence that are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -56,13 +58,15 @@ pub enum Kind {
     Timeout = 106,
     /// RCPT to an address that nobody ever had.
     TrapRecipient = 107,
+    /// A failed login that another service reported.
+    FailedLogin = 109,
     /// A session without a transaction, again.
     UnfinishedSession = 110,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BadAuthentication,
         Self::RelayDenied,
         Self::RelayAllowed,
@@ -85,6 +89,7 @@ impl Kind {
         Self::SessionOverflow,
         Self::Timeout,
         Self::TrapRecipient,
+        Self::FailedLogin,
         Self::UnfinishedSession,
     ];
 
@@ -118,6 +123,7 @@ impl Kind {
             Self::SessionOverflow => "session-overflow",
             Self::Timeout => "timeout",
             Self::TrapRecipient => "trap-recipient",
+            Self::FailedLogin => "failed-login",
             Self::UnfinishedSession => "unfinished-session",
         }
     }
@@ -125,7 +131,7 @@ impl Kind {
     /// The multiplier that it has unless the configuration says otherwise.
     pub const fn default_multiplier(self) -> u32 {
         match self {
-            Self::RelayAllowed | Self::GoodLocalRcpt | Self::SessionOverflow => 0,
+            Self::RelayAllowed | Self::GoodLocalRcpt | Self::SessionOverflow | Self::FailedLogin => 0,
             Self::UnfinishedSession => 5,
             Self::TooBig => 10,
             Self::SyntaxError | Self::Timeout => 20,
@@ -143,6 +149,16 @@ impl Kind {
         }
     }
 
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it is a login that failed, which the login component counts.
+    pub const fn is_failed_login(self) -> bool {
+        matches!(self, Self::BadAuthentication | Self::FailedLogin)
+    }
+
     /// This kind's place in a table of all kinds.
     pub(crate) fn index(self) -> usize {
         Self::ALL.iter().position(|kind| *kind == self).unwrap_or(0)
@@ -156,6 +172,10 @@ pub struct Offence {
     pub kind: Kind,
     /// The recipient, the command or the reply it was recognised by: printable ASCII, at most [`DETAIL_LIMIT`] bytes.
     pub detail: String,
+    /// Where it happened.
+    pub service: ServiceName,
+    /// Of a login: whose account, if that is known; printable ASCII, at most [`ACCOUNT_LIMIT`] bytes.
+    pub account: Option<String>,
     /// Of a failed login: which credentials, if they can be told apart.
     pub credentials: Option<Fingerprint>,
 }
@@ -166,6 +186,8 @@ pub struct Fingerprint(pub u64);
 
 /// Longest detail that is kept of an offence, in bytes.
 pub const DETAIL_LIMIT: usize = 200;
+/// Longest account name that is kept, in bytes.
+pub const ACCOUNT_LIMIT: usize = 64;
 
 impl Offence {
     /// An offence with what the client sent as its detail.
@@ -175,8 +197,27 @@ impl Offence {
 
     /// An offence with a detail that is printable already.
     pub const fn known_by(kind: Kind, detail: String) -> Self {
-        Self { kind, detail, credentials: None }
+        Self { kind, detail, service: ServiceName::SMTP, account: None, credentials: None }
     }
+
+    /// At another service than `smtp`.
+    #[must_use]
+    pub const fn at(mut self, service: ServiceName) -> Self {
+        self.service = service;
+        self
+    }
+
+    /// About an account, as somebody named it; nobody, if the name is empty.
+    #[must_use]
+    pub fn of(mut self, account: &[u8]) -> Self {
+        self.account = Some(account_name(account)).filter(|name| !name.is_empty());
+        self
+    }
+}
+
+/// The name of an account as it is kept: printable and short.
+pub fn account_name(bytes: &[u8]) -> String {
+    printable(bytes.get(..ACCOUNT_LIMIT).unwrap_or(bytes))
 }
 
 /// What somebody sent, made safe for terminals and logs: it can neither forge a line nor fill one.

@@ -23,9 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::client::ClientAddr;
 use crate::decision::{Block, Never, Origin};
 use crate::engine::{Effect, Engine, Held};
-use crate::event::{Event, Success, What};
+use crate::event::{Event, Reported, Success, What};
 use crate::offence::Offence;
 use crate::policy::{Evaluate, LoginPolicy, Policy};
+use crate::report::{Report, Told};
 use crate::time::{Instant, Now, Timestamp};
 
 /// Networks that are told apart on either side; beyond it blocks are only counted.
@@ -78,14 +79,21 @@ impl Replay {
         self.pass_time(event.time);
         let (network, now) = (event.network, self.now);
         match &event.what {
-            What::Offence { kind, .. } => {
+            What::Offence { kind, service, account, reported, .. } => {
                 if event.time >= self.since {
                     self.offences += 1;
                     let (first, _) = self.span.unwrap_or((event.time, event.time));
                     self.span = Some((first, event.time));
                 }
-                let offence = Offence::known_by(*kind, String::new());
-                self.engine.handle_offence(ClientAddr::new(network.addr()), offence, now);
+                let (who, account) =
+                    (ClientAddr::new(network.addr()), account.as_deref().unwrap_or_default());
+                let offence = Offence::known_by(*kind, String::new()).at(*service).of(account.as_bytes());
+                if let Some(Reported { source, happened, weight, count }) = *reported {
+                    let told = Told { source, weight, count, at: happened };
+                    self.engine.handle_report(Report { who, offence, told }, false, now);
+                } else {
+                    self.engine.handle_offence(who, offence, now);
+                }
             }
             What::Succeeded { how } => {
                 let client = ClientAddr::new(network.addr());

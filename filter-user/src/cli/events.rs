@@ -73,7 +73,13 @@ fn lines(events: &[Event], json: bool) -> Result<(), Failure> {
 }
 
 fn cells(event: &Event) -> [String; 5] {
-    [event.id.0.to_string(), time(event.time), network(&event.network), what(&event.what), detail(event)]
+    [
+        event.id.0.to_string(),
+        time(event.happened()),
+        network(&event.network),
+        what(&event.what),
+        detail(event),
+    ]
 }
 
 /// What happened, in a word or two.
@@ -92,9 +98,9 @@ fn detail(event: &Event) -> String {
         by.as_ref().map_or_else(|| "its time had come".to_owned(), |by| format!("by {by}"))
     };
     match &event.what {
-        What::Offence { multiplier, score, detail, .. } => {
+        What::Offence { multiplier, score, service, .. } => {
             let answered = event.answered_by.map_or_else(String::new, |id| format!(", answered by {}", id.0));
-            format!("+{multiplier} = {score}{answered}: {detail}")
+            format!("+{multiplier} = {score}{answered}, {service}: {}", event.what.circumstances())
         }
         What::Succeeded { how } => how.name().to_owned(),
         What::Blocked { reason, author, until, .. } => {

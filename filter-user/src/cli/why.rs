@@ -112,19 +112,20 @@ fn sum(events: &[&Event]) -> Result<(), Failure> {
     if events.is_empty() {
         return Ok(());
     }
-    let mut table = Table::new(&["EVENT", "TIME", "ADDRESS", "WHAT", "COST", "SUM", "DETAIL"]);
+    let mut table = Table::new(&["EVENT", "TIME", "ADDRESS", "SERVICE", "WHAT", "COST", "SUM", "DETAIL"]);
     let mut sum = 0_u64;
     for event in events {
-        let What::Offence { kind, multiplier, detail, .. } = &event.what else { continue };
+        let What::Offence { kind, multiplier, service, .. } = &event.what else { continue };
         sum += u64::from(*multiplier);
         table.row(&[
             event.id.0.to_string(),
-            time(event.time),
+            time(event.happened()),
             network(&event.network),
+            service.to_string(),
             kind.name().to_owned(),
             multiplier.to_string(),
             sum.to_string(),
-            detail.clone(),
+            event.what.circumstances(),
         ]);
     }
     Ok(table.print()?)

@@ -201,7 +201,7 @@ impl Reporter<'_> {
         let inbox = &self.service.edge.inbox;
         while let Some(event) = session.poll_event() {
             match event {
-                Event::Offence(offence) => inbox.report(self.client, offence),
+                Event::Offence(offence) => inbox.report(self.client, offence.at(self.service.name)),
                 Event::LoggedIn => inbox.succeeded(self.client, Success::LoggedIn),
                 Event::MessageAccepted => {
                     inbox.succeeded(self.client, Success::Delivered);

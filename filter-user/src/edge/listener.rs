@@ -139,7 +139,7 @@ async fn receive(service: &Arc<Service>, mut stream: TcpStream, address: SocketA
 /// Asks whether the client may come in; false when the agent is stopping.
 async fn admit(service: &Arc<Service>, stream: TcpStream, peer: Peer) -> bool {
     let client = ClientAddr::new(peer.client.ip());
-    match service.edge.inbox.admit(client, service.book).await {
+    match service.edge.inbox.admit(service.arrival(client)).await {
         Some(Admission::Admitted(place)) => {
             drop(tokio::spawn(driver::run(Arc::clone(service), stream, peer, place)));
         }

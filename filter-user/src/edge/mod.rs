@@ -7,7 +7,6 @@ mod backend;
 mod driver;
 mod header;
 mod listener;
-mod pace;
 mod refusal;
 mod service;
 mod stream;

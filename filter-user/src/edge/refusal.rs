@@ -43,7 +43,8 @@ pub(super) fn refuse(
         let mut reply = reply;
         if may_clear {
             sleep(SECOND_LOOK).await;
-            match service.edge.inbox.admit_after_all(ClientAddr::new(peer.client.ip()), service.book).await {
+            match service.edge.inbox.admit_after_all(service.arrival(ClientAddr::new(peer.client.ip()))).await
+            {
                 Some(Admission::Admitted(place)) => {
                     drop(permit);
                     return driver::run(service, stream, peer, place).await;

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use filter_core::admin::ServiceView;
+use filter_core::client::ClientAddr;
+use filter_core::service::ServiceName;
 use filter_core::smtp::session::Patience;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use super::header::HeaderError;
-use super::pace::Pace;
 use super::{Backend, Edge, listener};
 use crate::config::ServiceConfig;
-use crate::ips::{BookId, Counts};
+use crate::ips::{Arrival, BookId, Counts};
+use crate::pace::Pace;
 
 /// One service.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct Service {
     pub(super) patience: Patience,
     pub(super) book: BookId,
     pub(super) messages: AtomicU64,
-    name: String,
+    pub(super) name: ServiceName,
     proxy_from: Vec<IpNet>,
     balancers: Pace,
 }
@@ -37,7 +39,8 @@ impl Service {
             patience: config.patience,
             book,
             messages: AtomicU64::new(0),
-            name: config.name.clone(),
+            // What the configuration takes for a name is one.
+            name: ServiceName::new(&config.name).unwrap_or(ServiceName::UNKNOWN),
             proxy_from: config.proxy_from.clone(),
             balancers: Pace::new(),
         }
@@ -51,6 +54,11 @@ impl Service {
     /// Looks after its mail servers until the task is dropped.
     pub async fn watch(self: Arc<Self>) {
         self.backend.watch().await;
+    }
+
+    /// A client that comes here.
+    pub(super) const fn arrival(&self, client: ClientAddr) -> Arrival {
+        Arrival::new(client, self.name, self.book)
     }
 
     /// Messages that its mail servers have accepted.
@@ -80,7 +88,7 @@ impl Service {
     pub(super) fn complain_of_balancer(&self, balancer: SocketAddr, error: &HeaderError) {
         if self.balancers.is_due() {
             tracing::warn!(
-                service = self.name,
+                service = %self.name,
                 balancer = %balancer.ip().to_canonical(),
                 %error,
                 "a connection of a load balancer is closed; make it send the PROXY protocol, or take it out of `proxy_from`"

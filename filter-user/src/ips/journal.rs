@@ -11,14 +11,15 @@ use super::List;
 pub(super) fn write(event: &Event) {
     let network = event.network;
     match &event.what {
-        What::Offence { kind, number, multiplier, score, detail, .. } => tracing::debug!(
+        What::Offence { kind, number, multiplier, score, service, .. } => tracing::debug!(
             %network,
+            %service,
             event = number,
             name = kind.name(),
             multiplier,
             score,
             spent = event.answered_by.is_some(),
-            detail,
+            detail = event.what.circumstances(),
             "offence"
         ),
         What::Succeeded { how } => tracing::debug!(%network, how = how.name(), "good behaviour"),

@@ -24,6 +24,8 @@ use filter_core::limits::Limits;
 use filter_core::neighbourhood::Neighbourhood;
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
+use filter_core::report::{Reception, Report};
+use filter_core::service::ServiceName;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
@@ -177,11 +179,32 @@ enum Look {
     Second,
 }
 
+/// Who comes to which service.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// The client.
+    pub client: ClientAddr,
+    /// The service.
+    pub service: ServiceName,
+    /// The book that its sessions are counted in.
+    pub book: BookId,
+    look: Look,
+}
+
+impl Arrival {
+    /// A new connection.
+    pub const fn new(client: ClientAddr, service: ServiceName, book: BookId) -> Self {
+        Self { client, service, book, look: Look::First }
+    }
+}
+
 #[derive(Debug)]
 enum Message {
-    Arrival(ClientAddr, BookId, Look, oneshot::Sender<Admission>),
+    Arrival(Arrival, oneshot::Sender<Admission>),
     Departure(sessions::SessionId),
     Offence(ClientAddr, Offence),
+    /// Somebody else tells of an offence, and may want to hear what became of it.
+    Report(Box<Report>, Option<oneshot::Sender<Reception>>),
     /// A client did what honest clients do.
     Success(ClientAddr, Success),
     /// The kernel tells of a drop.
@@ -204,29 +227,42 @@ pub struct Inbox {
 
 impl Inbox {
     /// Asks whether a client may come in; none: the agent is stopping.
-    pub async fn admit(&self, client: ClientAddr, book: BookId) -> Option<Admission> {
-        self.look(client, book, Look::First).await
+    pub async fn admit(&self, arrival: Arrival) -> Option<Admission> {
+        let (answer, wait) = oneshot::channel();
+        self.messages.send(Message::Arrival(arrival, answer)).ok()?;
+        wait.await.ok()
     }
 
     /// Asks once more about a connection that was refused; it is not refused twice in the books.
-    pub async fn admit_after_all(&self, client: ClientAddr, book: BookId) -> Option<Admission> {
-        self.look(client, book, Look::Second).await
-    }
-
-    async fn look(&self, client: ClientAddr, book: BookId, look: Look) -> Option<Admission> {
-        let (answer, wait) = oneshot::channel();
-        self.messages.send(Message::Arrival(client, book, look, answer)).ok()?;
-        wait.await.ok()
+    pub async fn admit_after_all(&self, arrival: Arrival) -> Option<Admission> {
+        self.admit(Arrival { look: Look::Second, ..arrival }).await
     }
 
     /// Reports an offence; never waits.
     pub fn report(&self, client: ClientAddr, offence: Offence) {
+        self.enqueue(Message::Offence(client, offence));
+    }
+
+    /// Hands on what another service tells; never waits.
+    pub fn tell(&self, report: Report) {
+        self.enqueue(Message::Report(Box::new(report), None));
+    }
+
+    /// Hands on what another service tells, and says what became of it; none: the agent is stopping, or has too much to
+    /// judge already.
+    pub async fn tell_and_hear(&self, report: Report) -> Option<Reception> {
+        let (answer, wait) = oneshot::channel();
+        self.enqueue(Message::Report(Box::new(report), Some(answer)));
+        wait.await.ok()
+    }
+
+    fn enqueue(&self, message: Message) {
         if self.backlog.fetch_add(1, Ordering::Relaxed) >= BACKLOG_LIMIT {
             self.backlog.fetch_sub(1, Ordering::Relaxed);
             self.lost.fetch_add(1, Ordering::Relaxed);
         } else {
             // Fails only when the agent is stopping, and then nobody counts any more.
-            let _ = self.messages.send(Message::Offence(client, offence));
+            let _ = self.messages.send(message);
         }
     }
 

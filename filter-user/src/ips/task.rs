@@ -12,15 +12,17 @@ use filter_core::engine::{Effect, Engine, Manner};
 use filter_core::event::Event;
 use filter_core::limits::{Limits, Overflow};
 use filter_core::offence::{Kind, Offence};
+use filter_core::report::{Reception, Report};
 use filter_core::smtp::voice::Voice;
 use filter_core::time::Instant;
 use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
-use super::sessions::{BookId, Ledger, Sessions};
-use super::{Admission, Counts, Inbox, List, Look, Message, Reload, Request, journal};
+use super::sessions::{Ledger, Sessions};
+use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Request, journal};
 use crate::clock;
 use crate::ids::IdsLog;
+use crate::pace::Pace;
 use crate::store::{Entry, Store};
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
@@ -71,6 +73,8 @@ pub struct Ips {
     backlog: Arc<AtomicUsize>,
     offences: u64,
     probes: Probes,
+    /// About reports that are none of a client.
+    complaints: Pace,
     closing: bool,
 }
 
@@ -93,6 +97,7 @@ impl Ips {
             backlog,
             offences: 0,
             probes: Probes::default(),
+            complaints: Pace::new(),
             closing: false,
         };
         (ips, inbox)
@@ -141,8 +146,8 @@ impl Ips {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Arrival(client, book, look, answer) => {
-                if let Some(admission) = self.admit(client, book, look) {
+            Message::Arrival(arrival, answer) => {
+                if let Some(admission) = self.admit(arrival) {
                     // If the listener has gone, the place in it comes back by itself.
                     let _ = answer.send(admission);
                 }
@@ -151,6 +156,14 @@ impl Ips {
             Message::Offence(client, offence) => {
                 self.backlog.fetch_sub(1, Ordering::Relaxed);
                 self.offend(client, offence);
+            }
+            Message::Report(report, answer) => {
+                self.backlog.fetch_sub(1, Ordering::Relaxed);
+                let reception = self.hear(*report);
+                if let Some(answer) = answer {
+                    // Whoever told may have stopped waiting.
+                    let _ = answer.send(reception);
+                }
             }
             Message::Success(client, how) => self.engine.handle_success(client, how, clock::now()),
             Message::Drop(drop) => self.engine.handle_drop(drop, clock::now()),
@@ -164,7 +177,8 @@ impl Ips {
     }
 
     /// Block check, then the session limits; the first that fails answers.
-    fn admit(&mut self, client: ClientAddr, book: BookId, look: Look) -> Option<Admission> {
+    fn admit(&mut self, arrival: Arrival) -> Option<Admission> {
+        let Arrival { client, service, book, look } = arrival;
         let refused =
             |reply: &Arc<str>, may_clear| Admission::Refused { reply: Arc::clone(reply), may_clear };
         if self.closing {
@@ -188,7 +202,8 @@ impl Ips {
             if let Some(ledger) = self.sessions.ledger(book) {
                 ledger.overflowed += 1;
             }
-            self.offend(client, Offence::new(Kind::SessionOverflow, overflow.name().as_bytes()));
+            let offence = Offence::new(Kind::SessionOverflow, overflow.name().as_bytes());
+            self.offend(client, offence.at(service));
         }
         if self.engine.policy().observe {
             return self.sessions.admit_beyond(client, book).map(Admission::Admitted);
@@ -206,6 +221,28 @@ impl Ips {
         }
         self.offences += 1;
         self.engine.handle_offence(client, offence, clock::now());
+    }
+
+    /// What another service tells of a client.
+    fn hear(&mut self, report: Report) -> Reception {
+        let (who, service, source) = (report.who, report.offence.service, report.told.source);
+        let shared = self.sessions.ledgers().first();
+        let is_local = shared.is_some_and(|ledger| ledger.limits.is_local(who));
+        let reception = self.engine.handle_report(report, is_local, clock::now());
+        match &reception {
+            Reception::Counted | Reception::Logged => self.offences += 1,
+            Reception::NotAClient { .. } if self.complaints.is_due() => tracing::warn!(
+                address = %who,
+                %service,
+                source = source.name(),
+                "a report: {}",
+                reception.sentence()
+            ),
+            Reception::Known | Reception::TooOld | Reception::NotAClient { .. } => {
+                tracing::debug!(address = %who, %service, source = source.name(), "a report: {}", reception.sentence());
+            }
+        }
+        reception
     }
 
     /// Carries out what the engine wants, in its order.

@@ -245,6 +245,7 @@ mod tests {
     use filter_core::engine::Record;
     use filter_core::event::{Event, What};
     use filter_core::offence::Kind;
+    use filter_core::service::ServiceName;
 
     fn block(network: &str) -> Block {
         Block {
@@ -340,6 +341,9 @@ mod tests {
             score: 100,
             detail: "RCPT TO:<x@y>".to_owned(),
             failed_logins: 0,
+            service: ServiceName::SMTP,
+            account: None,
+            reported: None,
         };
         let blocked = What::Blocked {
             origin: Origin::Smtp,

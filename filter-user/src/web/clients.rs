@@ -196,7 +196,7 @@ fn sum(events: &[&Event], threshold: u32) -> Markup {
         let Some((cost, _)) = event_cost(event) else { continue };
         total += u64::from(cost);
         all.push(vec![
-            time(event.time),
+            time(event.happened()),
             link(&event.network),
             event_name(event),
             html! { span.mono.small { (event_detail(event)) } },
@@ -257,7 +257,7 @@ fn timeline(why: &Why) -> Markup {
     let columns = [("Time", "time"), ("What", ""), ("Detail", ""), ("Costs", "num")];
     let row = |event: &&Event| {
         vec![
-            time(event.time),
+            time(event.happened()),
             event_name(event),
             html! { span.small { (event_detail(event)) } },
             html! { @if let Some((cost, _)) = event_cost(event) { "+" (number(cost.into())) } },

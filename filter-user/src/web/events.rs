@@ -128,7 +128,7 @@ fn list(wanted: &Wanted, events: &[Event]) -> Markup {
     let row = |event: &Event| {
         let cost = event_cost(event);
         vec![
-            time(event.time),
+            time(event.happened()),
             client(&event.network),
             html! { (event_name(event)) @if event.answered_by.is_some() { " " span.badge.plain { "spent" } } },
             html! { span.small { (event_detail(event)) } },
@@ -185,7 +185,7 @@ fn as_csv(events: &[Event]) -> String {
             .map_or_else(<(String, String)>::default, |(cost, score)| (cost.to_string(), score.to_string()));
         let cells = [
             event.id.0.to_string(),
-            table::time(event.time),
+            table::time(event.happened()),
             table::network(&event.network),
             event.what.name().to_owned(),
             kind.to_owned(),

@@ -28,6 +28,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use filter_core::client::ClientAddr;
 use filter_core::offence::{Kind, Offence};
+use filter_core::service::ServiceName;
 
 pub use server::{WebError, bind, serve};
 
@@ -53,7 +54,7 @@ impl Web {
     /// Somebody could not show who he is: the login component counts him, as it does for every other service.
     fn report_failure(&self, visitor: Visitor, account: &str) {
         tracing::info!(address = %visitor.address, account, "a wrong password or token");
-        let offence = Offence::new(Kind::BadAuthentication, format!("web: {account}").as_bytes());
+        let offence = Offence::new(Kind::FailedLogin, b"").at(ServiceName::WEB).of(account.as_bytes());
         self.inbox.report(ClientAddr::new(visitor.address), offence);
     }
 }

@@ -75,7 +75,10 @@ pub(super) fn event_name(event: &Event) -> Markup {
 /// The rest of what there is to say of an event.
 pub(super) fn event_detail(event: &Event) -> String {
     match &event.what {
-        What::Offence { detail, .. } => detail.clone(),
+        What::Offence { service, .. } => match event.what.circumstances().as_str() {
+            "" => service.to_string(),
+            circumstances => format!("{service}: {circumstances}"),
+        },
         What::Succeeded { how } => how.name().to_owned(),
         What::Blocked { reason, author, .. } => format!("{reason} (by {author})"),
         What::Unblocked { by: Some(by), .. } | What::Unexempted { by: Some(by) } => format!("by {by}"),

@@ -1,4 +1,4 @@
-//! From what clients do to decisions about them: scores, failed logins, good behaviour, and those who come back.
+//! From scores to decisions: thresholds, good behaviour, and those who come back.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,7 +12,6 @@ use super::{Effect, Engine};
 use crate::client::{ClientAddr, Scope, fmt_network, host};
 use crate::decision::{Block, Origin};
 use crate::event::{Event, EventId, Success, What};
-use crate::offence::{Kind, Offence};
 use crate::policy::Evaluate;
 use crate::time::{Instant, Now, Timestamp};
 
@@ -20,36 +19,6 @@ use crate::time::{Instant, Now, Timestamp};
 const NAMED: usize = 5;
 
 impl Engine {
-    /// A client did something wrong.
-    pub fn handle_offence(&mut self, client: ClientAddr, offence: Offence, now: Now) {
-        let scope = self.policy.scope_width.scope_of(client);
-        let multiplier = self.policy.multipliers.get(offence.kind);
-        let standing = match self.exemption(client, now.instant) {
-            None => self.blocks.covering(client.ip(), now.instant).next().map(|block| block.event),
-            Some(_) => None,
-        };
-        let id = self.next_id();
-        let Offence { kind, detail, credentials } = offence;
-        let (period, login) = (self.policy.monitor_period, self.policy.login);
-        let score = match standing {
-            // What a blocked client still had under way. Counted, it would block it again when its block ends.
-            Some(_) => self.scores.score(scope, period, now.instant),
-            None => self.scores.add(scope, multiplier, id, period, now.instant),
-        };
-        let mut failed_logins = 0;
-        if standing.is_none() && kind == Kind::BadAuthentication {
-            let before = self.logins.count(scope, login.monitor_period, now.instant);
-            let after = self.logins.fail(scope, credentials, id, login.monitor_period, now.instant);
-            failed_logins = u32::try_from(after.saturating_sub(before)).unwrap_or(u32::MAX);
-        }
-        let what = What::Offence { kind, number: kind.number(), multiplier, score, detail, failed_logins };
-        let (time, network) = (now.wall, host(client.ip()));
-        self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: standing }));
-        if standing.is_none() && self.policy.evaluate == Evaluate::AtOnce {
-            self.judge(client, scope, score, now);
-        }
-    }
-
     /// A client did something that honest clients do. Logged only of those who have also done something wrong: of the
     /// others there is nothing to weigh.
     pub fn handle_success(&mut self, client: ClientAddr, how: Success, now: Now) {
@@ -86,7 +55,7 @@ impl Engine {
     }
 
     /// Compares a client's score and failed logins with their thresholds.
-    fn judge(&mut self, client: ClientAddr, scope: Scope, score: u64, now: Now) {
+    pub(super) fn judge(&mut self, client: ClientAddr, scope: Scope, score: u64, now: Now) {
         let login = self.policy.login;
         let counted = score.saturating_sub(self.credit(scope, now.instant));
         let threshold = self.policy.block_threshold;
@@ -111,7 +80,7 @@ impl Engine {
         }
     }
 
-    fn exemption(&self, client: ClientAddr, now: Instant) -> Option<IpNet> {
+    pub(super) fn exemption(&self, client: ClientAddr, now: Instant) -> Option<IpNet> {
         self.nevers.covering(client.ip(), now).next().map(|never| never.network)
     }
 

@@ -11,6 +11,7 @@ mod lists;
 #[cfg(test)]
 mod model;
 mod neighbourhood;
+mod offences;
 mod past;
 mod recall;
 mod restore;

@@ -355,9 +355,12 @@ fn act(engine: &mut Engine, step: &Step, now: Now) -> Vec<Said> {
     if refused { [Said::Refused].to_vec() } else { Vec::new() }
 }
 
-/// What was forgiven may include what no longer counted; only what did is compared.
+/// What was forgiven may include what no longer counted, and failed logins that cost nothing; only what did is compared.
 fn without_the_old(said: Vec<Said>, naive: &Naive, now: Instant) -> Vec<Said> {
-    let young = |number: &usize| now.since(naive.facts[*number].0) <= PERIOD;
+    let young = |number: &usize| {
+        let (at, fact) = &naive.facts[*number];
+        now.since(*at) <= PERIOD && !matches!(fact, Fact::Offence { cost: 0, .. })
+    };
     let prune = |said| match said {
         Said::Unblocked(network, mut numbers) => {
             numbers.retain(young);

@@ -25,7 +25,7 @@ impl Engine {
         let mut recalled = 0;
         for event in events {
             let client = ClientAddr::new(event.network.addr());
-            let age = now.wall.since(event.time);
+            let age = now.wall.since(event.happened());
             if event.answered_by.is_some() || self.was_adopted(client, event.time, now) {
                 continue;
             }

@@ -1,5 +1,7 @@
 //! The arithmetic of the help page, the precedence of the lists, and starting over.
 
+mod reports;
+
 use core::time::Duration;
 
 use super::*;

@@ -106,6 +106,9 @@ fn offence(id: u64, seconds: u64, who: usize, kind: Kind) -> Event {
         score: 0,
         detail: "x".into(),
         failed_logins: 0,
+        service: crate::service::ServiceName::SMTP,
+        account: None,
+        reported: None,
     };
     Event { id: EventId(id), time: at(seconds), network: client(who).ip().into(), what, answered_by: None }
 }

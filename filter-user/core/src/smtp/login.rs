@@ -12,10 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use siphasher::sip::SipHasher13;
 
-use crate::offence::{Fingerprint, printable};
-
-/// Longest account name that is remembered, in bytes.
-const ACCOUNT_LIMIT: usize = 64;
+use crate::offence::{Fingerprint, account_name};
 
 /// The secret that credentials are hashed with; drawn at each start of the agent, known to nobody else.
 #[derive(Clone, Copy, Default)]
@@ -24,6 +21,20 @@ pub struct LoginKey(pub u64, pub u64);
 impl fmt::Debug for LoginKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LoginKey")
+    }
+}
+
+impl LoginKey {
+    /// Tells credentials from others by what another service has made of them, such as Dovecot's own hash.
+    pub fn fingerprint(self, account: &[u8], token: &[u8]) -> Fingerprint {
+        let mut hash = SipHasher13::new_with_keys(self.0, self.1);
+        // An AUTH exchange is hashed part by part as well; none of them begins with a length like this.
+        hash.write_u64(u64::MAX);
+        for part in [account, token] {
+            hash.write(part);
+            hash.write_usize(part.len());
+        }
+        Fingerprint(hash.finish())
     }
 }
 
@@ -103,7 +114,7 @@ impl Login {
     }
 
     fn name(&mut self, account: &[u8]) {
-        self.account = Some(printable(account.get(..ACCOUNT_LIMIT).unwrap_or(account)));
+        self.account = Some(account_name(account));
     }
 
     fn take(&mut self, part: &[u8]) {
@@ -116,6 +127,7 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::offence::ACCOUNT_LIMIT;
 
     const KEY: LoginKey = LoginKey(1, 2);
 

@@ -16,8 +16,8 @@ use super::dialogue::{Dialogue, Heard};
 use super::{Manner, introduction};
 use crate::config::ClientAddress;
 use crate::edge::header::Peer;
-use crate::edge::pace::Pace;
 use crate::edge::stream::Stream;
+use crate::pace::Pace;
 
 /// How long a mail server may take for everything before the session, beyond its connection.
 const DIALOGUE_TIMEOUT: Duration = Duration::from_secs(30);

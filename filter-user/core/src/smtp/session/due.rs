@@ -1,7 +1,7 @@
 //! What the client is to hear, in its order: the mail server's replies, and ours among them.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use crate::detect::{self, Addressee, Stage};
 use crate::offence::{Kind, Offence};
@@ -215,9 +215,9 @@ impl Session {
 fn accuse(kind: Kind, detail: String, login: Option<&Login>) -> Offence {
     match login {
         Some(login) if kind == Kind::BadAuthentication => {
-            let account = login.account().map_or_else(String::new, |account| format!(" as {account}"));
-            let credentials = Some(login.fingerprint());
-            Offence { credentials, ..Offence::known_by(kind, format!("{detail}{account}")) }
+            let (account, credentials) =
+                (login.account().map(ToString::to_string), Some(login.fingerprint()));
+            Offence { account, credentials, ..Offence::known_by(kind, detail) }
         }
         _ => Offence::known_by(kind, detail),
     }

@@ -86,7 +86,9 @@ impl Talk {
             match event {
                 Event::Offence(offence) => {
                     self.offences.push(offence.kind);
-                    self.details.push(offence.detail);
+                    let account =
+                        offence.account.map_or_else(String::new, |name| alloc::format!(" as {name}"));
+                    self.details.push(offence.detail + &account);
                     self.credentials.extend(offence.credentials);
                 }
                 Event::MessageAccepted => self.accepted += 1,

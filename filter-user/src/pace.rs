@@ -12,16 +12,16 @@ const PAUSE: Duration = Duration::from_mins(1);
 
 /// When one thing was last said.
 #[derive(Debug, Default)]
-pub(super) struct Pace(AtomicU64);
+pub struct Pace(AtomicU64);
 
 impl Pace {
     /// Nothing has been said yet.
-    pub(super) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
     /// Whether it may be said again; if so, it counts as said.
-    pub(super) fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         let now = clock::instant();
         let last = Instant::from_nanos(self.0.load(Ordering::Relaxed));
         let due = last == Instant::from_nanos(0) || now.since(last) >= PAUSE;
