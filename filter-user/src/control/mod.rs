@@ -9,6 +9,7 @@ mod events;
 mod import;
 mod problem;
 mod routes;
+mod sessions;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -19,7 +19,7 @@ use filter_core::notation::parse_network;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Access, Author, Problem, access, events, import};
+use super::{Access, Author, Problem, access, events, import, sessions};
 use crate::agent::{ReloadError, Reloader};
 use crate::edge::Service;
 use crate::ids::IdsLog;
@@ -60,6 +60,7 @@ pub fn router(agent: Agent) -> Router {
         .merge(import::router())
         .merge(access::router())
         .route("/api/v1/events", get(events::list))
+        .route("/api/v1/sessions", get(sessions::list).delete(sessions::end))
         .route("/api/v1/why", get(events::why))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/never", get(list_nevers).post(add_never).delete(remove_never))
