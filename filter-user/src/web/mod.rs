@@ -19,6 +19,7 @@ mod page;
 mod pager;
 mod people;
 mod server;
+mod sessions;
 mod sign_in;
 mod value;
 
@@ -79,6 +80,8 @@ pub fn router(config: &Config, agent: Agent) -> Router {
         .route("/never/add", post(changes::add_never))
         .route("/never/remove", post(changes::remove_nevers))
         .route("/undo", post(changes::undo))
+        .route("/sessions", get(sessions::show))
+        .route("/sessions/end", post(sessions::end))
         .route("/client", get(clients::show))
         .route("/events", get(events::show))
         .route("/events/export", get(events::export))

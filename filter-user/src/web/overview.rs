@@ -36,8 +36,8 @@ fn content(status: &StatusView) -> Markup {
         }
         div id="trouble" data-live { (trouble(status)) }
         div.tiles id="tiles" data-live {
-            (tile(status.blocks, "on the block list"))
-            (tile(status.sessions.total.used, "open sessions"))
+            (door("/blocks", status.blocks, "on the block list"))
+            (door("/sessions", open_sessions(status), "open sessions"))
             (tile(status.watched, "clients with a score"))
             (tile(status.kernel.map_or(0, |kernel| kernel.dropped), "packets dropped"))
             (tile(status.messages, "messages accepted"))
@@ -67,6 +67,17 @@ fn content(status: &StatusView) -> Markup {
             }
         }
     }
+}
+
+/// Those of all books.
+fn open_sessions(status: &StatusView) -> u64 {
+    let own = status.services.iter().filter_map(|service| service.sessions.as_ref());
+    own.map(|sessions| sessions.total.used).sum::<u64>() + status.sessions.total.used
+}
+
+/// A tile that leads to what it counts.
+fn door(path: &str, count: u64, what: &str) -> Markup {
+    html! { a.tile href=(path) { b { (number(count)) } span { (what) } } }
 }
 
 fn tile(count: u64, what: &str) -> Markup {

@@ -10,8 +10,9 @@ use super::assets::{ICON, SCRIPT, STYLE};
 use crate::control::{Identity, Notice, Problem};
 
 /// The pages that one can go to, in their order.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
     ("/", "Overview"),
+    ("/sessions", "Sessions"),
     ("/blocks", "Block list"),
     ("/never", "Never-block list"),
     ("/events", "Event log"),
