@@ -20,6 +20,7 @@ pub const SEARCH_LIMIT: usize = 200;
 
 /// Whose move it is in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Awaited {
     /// The client is to say or to read something.
@@ -40,6 +41,7 @@ impl Awaited {
 
 /// One open session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OpenSession {
     /// Names it for as long as the agent runs.
     pub id: u64,
@@ -81,6 +83,7 @@ pub struct OpenSession {
 
 /// What open sessions can be sorted by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Key {
     /// Their number, which is the order in which they came.
@@ -181,6 +184,7 @@ pub struct Wanted {
 
 /// Open sessions that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OpenSessions {
     /// How many are open.
     pub total: u64,
@@ -194,6 +198,7 @@ pub struct OpenSessions {
 
 /// What became of a wish to end sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ended {
     /// Those that have been told to end. Their clients hear the reply as soon as they listen.
     pub ended: Vec<u64>,

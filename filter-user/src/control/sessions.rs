@@ -7,6 +7,7 @@ use axum::{Extension, Json};
 use filter_core::notation::parse_network;
 use filter_core::open::{Ended, Key, OpenSessions, PAGE_LIMIT, SEARCH_LIMIT, Wanted};
 use filter_core::smtp::session::State as Doing;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Problem;
@@ -16,7 +17,7 @@ use crate::clock;
 use crate::ips::Request;
 
 /// Which sessions are asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Asked {
     /// Of clients in this network.
@@ -26,6 +27,7 @@ pub(super) struct Asked {
     /// That do this.
     state: Option<Doing>,
     /// Whose address, name, account or mail server contains this.
+    #[schemars(length(max = 200))]
     q: Option<String>,
     /// Sorted by this.
     sort: Key,
@@ -33,12 +35,13 @@ pub(super) struct Asked {
     descending: bool,
     /// Without the first of them.
     offset: usize,
-    /// How many at most, 1 to [`PAGE_LIMIT`].
+    /// How many at most.
+    #[schemars(range(min = 1, max = 10_000))]
     limit: Option<usize>,
 }
 
 /// Which sessions are to end; one of the two.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Meant {
     /// The one of this number.

@@ -22,7 +22,7 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
-use filter_core::neighbourhood::Neighbourhood;
+use filter_core::neighbourhood::{Neighbourhood, Watched};
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
 use filter_core::report::{Reception, Report};
@@ -148,6 +148,10 @@ pub enum Request {
         /// Where the numbers of those go that were told.
         answer: oneshot::Sender<Vec<u64>>,
     },
+    /// How many clients have a score, those with the highest, and the score that blocks.
+    Nearest(oneshot::Sender<(u64, Vec<Watched>, u32)>),
+    /// The limits of each book in force.
+    Limits(oneshot::Sender<Vec<Limits>>),
     /// Every open session, and the score that blocks.
     Sessions(oneshot::Sender<(Vec<Sighting>, u32)>),
     /// Count everything.

@@ -354,6 +354,14 @@ impl Ips {
             Request::EndSessions { id, network, answer } => {
                 let _ = answer.send(self.sessions.end_chosen(id, network, &self.replies.session_ended));
             }
+            Request::Nearest(answer) => {
+                let (count, nearest) = self.engine.nearest(now.instant);
+                let _ = answer.send((count, nearest, self.engine.policy().block_threshold));
+            }
+            Request::Limits(answer) => {
+                let limits = self.sessions.ledgers().iter().map(|ledger| ledger.limits.clone()).collect();
+                let _ = answer.send(limits);
+            }
             Request::Sessions(answer) => {
                 let _ = answer.send((self.sightings(now.instant), self.engine.policy().block_threshold));
             }

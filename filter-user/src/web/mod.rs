@@ -10,6 +10,7 @@ mod changes;
 mod client;
 mod clients;
 mod cookie;
+mod day;
 mod events;
 mod fields;
 mod gate;
@@ -20,6 +21,7 @@ mod pager;
 mod people;
 mod server;
 mod sessions;
+mod settings;
 mod sign_in;
 mod value;
 
@@ -85,6 +87,8 @@ pub fn router(config: &Config, agent: Agent) -> Router {
         .route("/client", get(clients::show))
         .route("/events", get(events::show))
         .route("/events/export", get(events::export))
+        .route("/settings", get(settings::show))
+        .route("/settings/replay", post(settings::replay))
         .route("/access", get(people::show))
         .route("/sign-in", get(sign_in::show).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))

@@ -182,18 +182,24 @@ fn row(api: &Api, wanted: &Wanted, session: &OpenSession, threshold: u32) -> Vec
     let is_near = session.score * 2 >= u64::from(threshold);
     vec![
         html! {
-            a.mono href=(client_path(session.client)) { (session.client) }
-            @if session.local { div.small.muted { "local" } }
+            div {
+                a.mono href=(client_path(session.client)) { (session.client) }
+                @if session.local { div.small.muted { "local" } }
+            }
         },
         html! { (session.service) },
         html! {
-            span.badge.plain { (session.state.name()) }
-            div.small.muted { "awaits the " (session.awaits.name()) }
-            @if let Some(tls) = &session.tls { div.small { "TLS " (tls) } }
+            div {
+                span.badge.plain { (session.state.name()) }
+                div.small.muted { "awaits the " (session.awaits.name()) }
+                @if let Some(tls) = &session.tls { div.small { "TLS " (tls) } }
+            }
         },
         html! {
-            @match &session.helo { Some(name) => span.mono { (name) }, None => span.muted { "not said" } }
-            @if let Some(account) = &session.account { div.small { "as " (account) } }
+            div {
+                @match &session.helo { Some(name) => span.mono { (name) }, None => span.muted { "not said" } }
+                @if let Some(account) = &session.account { div.small { "as " (account) } }
+            }
         },
         html! {
             @match &session.mail_server { Some(server) => span.mono { (server) }, None => span.muted { "not connected" } }
@@ -211,7 +217,7 @@ fn row(api: &Api, wanted: &Wanted, session: &OpenSession, threshold: u32) -> Vec
 fn buttons(api: &Api, wanted: &Wanted, session: &OpenSession) -> Markup {
     let client = session.client;
     html! {
-        form.row-actions method="post" action={ (HERE) "/end" } {
+        form.row-actions.tight method="post" action={ (HERE) "/end" } {
             (csrf(api.csrf()))
             input type="hidden" name="id" value=(session.id);
             input type="hidden" name="network" value=(client);
