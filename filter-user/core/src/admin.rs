@@ -18,6 +18,7 @@ pub const COMMENT_LIMIT: usize = 500;
 
 /// Asks for a network to be blocked, or never to be.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListRequest {
     /// An address, a CIDR or a wildcard.
@@ -37,8 +38,34 @@ pub struct ListRequest {
     pub force: bool,
 }
 
+/// Asks for an entry to be changed; what is not given stays as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangeRequest {
+    /// From now on for how long, 1 to [`LONGEST_BLOCK_MINUTES`].
+    pub minutes: Option<u64>,
+    /// Why, in the administrator's words.
+    pub comment: Option<String>,
+}
+
+/// The answer to "is this address covered?".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Coverage {
+    /// Who.
+    pub address: IpAddr,
+    /// Whether it is refused now.
+    pub refused: bool,
+    /// Blocks that cover it, the longest prefix first.
+    pub blocks: Vec<IpNet>,
+    /// Never-block entries that cover it.
+    pub never: Vec<IpNet>,
+}
+
 /// One entry of the block list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BlockView {
     /// The decision.
     #[serde(flatten)]
@@ -52,6 +79,7 @@ pub struct BlockView {
 
 /// What became of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Removed {
     /// The entry that is gone.
     pub network: IpNet,
@@ -64,6 +92,7 @@ pub struct Removed {
 
 /// What the engine knows about an address: everything that decides whether it is blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Standing {
     /// Who.
     pub address: IpAddr,
@@ -99,6 +128,7 @@ pub struct Standing {
 
 /// What the kernel does with an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelSays {
     /// `pass` or `drop`.
     pub verdict: String,
@@ -114,6 +144,7 @@ pub struct KernelSays {
 
 /// The answer to "why is this address blocked?".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Why {
     /// What the engine knows.
     #[serde(flatten)]
@@ -128,6 +159,7 @@ pub struct Why {
 
 /// Places taken against places there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gauge {
     /// Taken now.
     pub used: u64,
@@ -137,6 +169,7 @@ pub struct Gauge {
 
 /// Sessions by the pool that they took their place from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionsView {
     /// All sessions.
     pub total: Gauge,
@@ -156,6 +189,7 @@ pub struct SessionsView {
 
 /// One interface that the filter is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InterfaceView {
     /// Its name.
     pub name: String,
@@ -174,6 +208,7 @@ pub struct InterfaceView {
 
 /// What the kernel filter has done since its maps were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelTotals {
     /// Packets that passed.
     pub passed: u64,
@@ -185,6 +220,7 @@ pub struct KernelTotals {
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServiceView {
     /// Its name.
     pub name: String,
@@ -200,6 +236,7 @@ pub struct ServiceView {
 
 /// One mail server of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MailServerView {
     /// Where it is.
     pub address: String,
@@ -209,6 +246,7 @@ pub struct MailServerView {
 
 /// The state of the agent at one glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusView {
     /// Version of the agent.
     pub version: String,

@@ -30,6 +30,7 @@ impl fmt::Display for ClientAddr {
 
 /// The addresses that are scored, limited and blocked as one: by default one IPv4 address or one IPv6 /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Scope(IpNet);
 

@@ -14,6 +14,7 @@ use crate::time::{Instant, Timestamp};
 
 /// Where a block comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Origin {
@@ -43,6 +44,7 @@ impl Origin {
 
 /// A network that is refused until a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Block {
     /// Who is refused, host bits zero.
     pub network: IpNet,
@@ -65,6 +67,7 @@ pub struct Block {
 
 /// A network that is never blocked, whatever it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Never {
     /// Who is exempt, host bits zero.
     pub network: IpNet,

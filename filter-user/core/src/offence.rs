@@ -11,6 +11,7 @@ use crate::service::ServiceName;
 
 /// The kinds of offence that are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u16)]
 pub enum Kind {

@@ -214,6 +214,7 @@ impl Decisions {
 
 /// How one client was blocked, on one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Blocked {
     /// When for the first time.
     pub first: Timestamp,
@@ -225,6 +226,7 @@ pub struct Blocked {
 
 /// One client that was blocked on either side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Compared {
     /// Who.
     pub network: IpNet,
@@ -239,6 +241,7 @@ pub struct Compared {
 
 /// How often a client did what honest clients do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Successes {
     /// Logins that were accepted.
     pub logins: u32,
@@ -282,6 +285,7 @@ impl Compared {
 
 /// What was decided beside what would have been.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// Offences in the time that is compared.
     pub offences: u64,

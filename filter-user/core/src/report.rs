@@ -20,6 +20,7 @@ pub const COUNT_LIMIT: u32 = 1000;
 
 /// Who has told of an offence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Source {
@@ -88,6 +89,7 @@ pub struct Report {
 
 /// What became of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Reception {
     /// It is in the event log and counts, as far as its multiplier lets it.

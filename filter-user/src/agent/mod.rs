@@ -121,6 +121,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         ids: ids.clone(),
         access: Access::start(store.clone())
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
+        turns: control::Turns::default(),
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);

@@ -4,12 +4,15 @@
 //! effect at the next start.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use filter_core::policy::Policy;
 use filter_core::smtp::voice::Voice;
+use tokio::sync::watch;
 
 use super::books;
 use crate::config::{Config, ConfigError, ServiceConfig};
+use crate::control::Settings;
 use crate::ips::{Inbox, Reload, Request};
 
 /// Why the configuration in force stays.
@@ -33,11 +36,18 @@ pub enum ReloadError {
 pub struct Reloader {
     started_with: Config,
     inbox: Inbox,
+    settings: watch::Sender<Arc<Settings>>,
 }
 
 impl Reloader {
-    pub(super) const fn new(started_with: Config, inbox: Inbox) -> Self {
-        Self { started_with, inbox }
+    pub(super) fn new(started_with: Config, inbox: Inbox) -> Self {
+        let settings = watch::Sender::new(Arc::new(settings(&started_with, Vec::new())));
+        Self { started_with, inbox, settings }
+    }
+
+    /// Every setting, and where it comes from.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
     }
 
     /// Puts the file in force; says which of its settings wait for the next start.
@@ -51,8 +61,21 @@ impl Reloader {
         let wanted = Box::new(Reload { policy, limits, replies });
         self.inbox.ask(|answer| Request::Reload(wanted, answer)).await.ok_or(ReloadError::Stopping)?;
         let waiting = waiting(&self.started_with, &config);
+        self.settings.send_replace(Arc::new(settings(&config, waiting.clone())));
         tracing::info!(file = %file.display(), ?waiting, "the configuration has been read again");
         Ok(waiting)
+    }
+}
+
+/// Every setting of a configuration as its file says it.
+fn settings(config: &Config, waiting: Vec<&str>) -> Settings {
+    let text = config.file.as_ref().map(std::fs::read_to_string).transpose();
+    // A file that has changed or gone in this moment is read again at the next reload.
+    let settings = text.ok().and_then(|text| config.effective(&text.unwrap_or_default()).ok());
+    Settings {
+        file: config.file.as_ref().map(|file| file.display().to_string()),
+        settings: settings.unwrap_or_default(),
+        waiting: waiting.into_iter().map(str::to_owned).collect(),
     }
 }
 

@@ -14,6 +14,7 @@ mod maps;
 mod reload;
 mod replay;
 mod run;
+mod sessions;
 mod status;
 pub(crate) mod table;
 mod undo;
@@ -85,6 +86,9 @@ enum Verb {
     Events(Events),
     /// Show who would have been blocked with other settings; works without the agent
     Replay(replay::Wanted),
+    /// Show and end open sessions
+    #[command(subcommand)]
+    Sessions(sessions::SessionVerb),
     /// Show and change the block list of the running agent
     #[command(subcommand)]
     Block(ListVerb),
@@ -250,6 +254,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
         Verb::Replay(wanted) => alone(replay::show(&config, wanted)),
+        Verb::Sessions(verb) => alone(sessions::sessions(&client, verb)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),
         Verb::User(verb) => alone(user::users(&client, verb)),

@@ -4,11 +4,17 @@
 //! administrator hears "done" when the change is on the disk.
 
 mod access;
+mod change;
 mod client;
+mod contract;
 mod events;
+mod follow;
 mod import;
 mod problem;
 mod routes;
+mod sessions;
+mod settings;
+mod statistics;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,7 +30,9 @@ use tokio::net::{UnixListener, UnixStream};
 pub use access::{Access, Done, Fingerprint, Identity, Notice, SIGN_IN_LASTS, SignInFault, SignedIn, Undo};
 pub use client::{Client, ClientError};
 pub use problem::Problem;
-pub use routes::{Agent, router};
+pub use routes::{Agent, Turns, router};
+pub use settings::{About, LimitsView, PolicyView, Settings, Trial, Tried, Weight};
+pub use statistics::{HOURS, Statistics};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;

@@ -1,35 +1,42 @@
 //! The routes of the API.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use filter_core::admin::{
-    BlockView, COMMENT_LIMIT, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES, ListRequest, Removed,
-    StatusView,
+    BlockView, COMMENT_LIMIT, ChangeRequest, Coverage, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES,
+    ListRequest, Removed, StatusView,
 };
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
+use filter_core::event::Event;
 use filter_core::notation::parse_network;
+use filter_core::open::{Ended, OpenSessions};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Semaphore;
 
-use super::{Access, Author, Problem, access, events, import};
+use super::contract::{Contract, DOCUMENT};
+use super::settings::{About, PolicyView, Settings};
+use super::statistics::Statistics;
+use super::{
+    Access, Author, Problem, access, change, events, follow, import, sessions, settings, statistics,
+};
 use crate::agent::{ReloadError, Reloader};
 use crate::clock;
 use crate::edge::Service;
 use crate::ids::IdsLog;
 use crate::ips::{Inbox, Request};
 use crate::kernel::{Mode, View};
+use crate::replay;
 use crate::store::Store;
-
-/// Largest body of a request, in bytes.
-const BODY_LIMIT: usize = 65_536;
 
 /// What the routes need of the agent.
 #[derive(Debug, Clone)]
@@ -46,8 +53,31 @@ pub struct Agent {
     pub reloader: Arc<Reloader>,
     /// The file for other tools, if there is one.
     pub ids: Option<IdsLog>,
+    /// What only so many may do at a time.
+    pub turns: Turns,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
+}
+
+/// What only so many may do at a time.
+#[derive(Debug, Clone)]
+pub struct Turns {
+    /// Following the event log.
+    pub(super) readers: Arc<Semaphore>,
+    /// Replaying it.
+    pub(super) replays: Arc<Semaphore>,
+    /// Looking at the whole of the last day.
+    pub(super) statistics: Arc<statistics::Latest>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            readers: Arc::new(Semaphore::new(follow::READERS_LIMIT)),
+            replays: Arc::new(Semaphore::new(1)),
+            statistics: Arc::default(),
+        }
+    }
 }
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
@@ -55,21 +85,102 @@ pub(super) type Answer<T> = Result<Json<T>, Problem>;
 /// Every route of the API; who asks stands in the request already.
 pub fn router(agent: Agent) -> Router {
     let audit = middleware::from_fn_with_state(agent.access.clone(), access::record);
-    Router::new()
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
-        .merge(import::router())
-        .merge(access::router())
-        .route("/api/v1/events", get(events::list))
-        .route("/api/v1/why", get(events::why))
-        .route("/api/v1/reload", post(reload))
-        .route("/api/v1/never", get(list_nevers).post(add_never).delete(remove_never))
-        .fallback(|| async {
-            Problem::new(StatusCode::NOT_FOUND, "there is no such route; see /api/v1/status")
+    // The document describes itself, so it is there only when all routes are.
+    let document = Arc::new(OnceLock::new());
+    let text = Arc::clone(&document);
+    let show = move || async move { Json(text.get().cloned().unwrap_or(Value::Null)) };
+    let contract = Contract::new().get(DOCUMENT, show, |told| told.does("This document").answers::<Value>());
+    let (router, described) = lists(access::describe(import::describe(looking(contract)))).finish();
+    // Nobody else sets it.
+    let _ = document.set(described);
+    router.layer(audit).with_state(agent)
+}
+
+/// What can be looked at, and what is done to all at once.
+fn looking(contract: Contract) -> Contract {
+    contract
+        .get("/api/v1", settings::about, |told| {
+            told.does("The agent, its version and what it can do").answers::<About>()
         })
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(audit)
-        .with_state(agent)
+        .get("/api/v1/status", status, |told| told.does("The state at one glance").answers::<StatusView>())
+        .get("/api/v1/statistics", statistics::show, |told| {
+            told.does("The events of the last day, and who is nearest to being blocked")
+                .answers::<Statistics>()
+        })
+        .get("/api/v1/sessions", sessions::list, |told| {
+            told.does("Open sessions").asks::<sessions::Asked>().answers::<OpenSessions>()
+        })
+        .delete("/api/v1/sessions", sessions::end, |told| {
+            told.does("Ends sessions; their clients hear a 421").asks::<sessions::Meant>().answers::<Ended>()
+        })
+        .get("/api/v1/events", events::list, |told| {
+            told.does("The event log, oldest first").asks::<events::Wanted>().answers::<Vec<Event>>()
+        })
+        .get("/api/v1/events/follow", follow::follow, |told| {
+            told.does("The event log as it grows, as server-sent events")
+                .asks::<follow::Wanted>()
+                .answers_as::<String>("text/event-stream")
+        })
+        .get("/api/v1/why", events::why, |told| {
+            told.does("Why an address is blocked, or what covers a network; ask about one of both")
+                .asks::<events::Asked>()
+                .answers::<events::Reason>()
+        })
+        .get("/api/v1/policy", settings::policy, |told| {
+            told.does("Limits and multipliers in force").answers::<PolicyView>()
+        })
+        .get("/api/v1/config", settings::config, |told| {
+            told.does("Every setting, and where it comes from").answers::<Settings>()
+        })
+        .post("/api/v1/replay", settings::replay, |told| {
+            told.does("Judges the event log by other numbers; changes nothing")
+                .takes::<settings::Trial>()
+                .answers::<replay::Answer>()
+        })
+        .post("/api/v1/reload", reload, |told| {
+            told.does("Reads the configuration again; answers with the settings that wait for the next start")
+                .answers::<Vec<String>>()
+        })
+}
+
+/// Both lists.
+fn lists(contract: Contract) -> Contract {
+    const BLOCKS: &str = "/api/v1/blocks";
+    const NEVER: &str = "/api/v1/never";
+    contract
+        .get(BLOCKS, list_blocks, |told| told.does("The block list").answers::<Vec<BlockView>>())
+        .post(BLOCKS, add_block, |told| {
+            told.does("Blocks a network, or changes the entry of exactly this network")
+                .takes::<ListRequest>()
+                .answers::<BlockView>()
+        })
+        .patch(BLOCKS, change::block, |told| {
+            told.does("Changes the end or the comment of an entry")
+                .asks::<Named>()
+                .takes::<ChangeRequest>()
+                .answers::<BlockView>()
+        })
+        .delete(BLOCKS, remove_block, |told| {
+            told.does("Removes a block").asks::<Named>().answers::<Removed>()
+        })
+        .get("/api/v1/blocks/test", change::test, |told| {
+            told.does("Whether an address is covered").asks::<change::Address>().answers::<Coverage>()
+        })
+        .get(NEVER, list_nevers, |told| told.does("The never-block list").answers::<Vec<Never>>())
+        .post(NEVER, add_never, |told| {
+            told.does("Exempts a network, or changes the entry of exactly this network")
+                .takes::<ListRequest>()
+                .answers::<Never>()
+        })
+        .patch(NEVER, change::never, |told| {
+            told.does("Changes the end or the comment of an exemption")
+                .asks::<Named>()
+                .takes::<ChangeRequest>()
+                .answers::<Never>()
+        })
+        .delete(NEVER, remove_never, |told| {
+            told.does("Removes an exemption").asks::<Named>().answers::<Removed>()
+        })
 }
 
 async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
@@ -194,7 +305,7 @@ async fn remove_never(
 }
 
 /// Answers when the change is durable.
-async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T> {
+pub(super) async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T> {
     let answer = result.ok_or_else(Problem::stopping)?.map_err(|refusal| {
         let status = match refusal {
             Refusal::NotListed { .. } => StatusCode::NOT_FOUND,
@@ -225,13 +336,15 @@ impl Around {
 }
 
 /// The network that a removal names.
-#[derive(Debug, Deserialize)]
-struct Named {
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    /// An address, a CIDR or a wildcard.
     network: String,
 }
 
 impl Named {
-    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<IpNet, Problem> {
+    pub(super) fn read(query: Result<Query<Self>, QueryRejection>) -> Result<IpNet, Problem> {
         let Query(named) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
         parse_network(&named.network).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error))
     }

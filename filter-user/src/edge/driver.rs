@@ -23,7 +23,7 @@ use super::header::Peer;
 use super::stream::{Flow, Stream};
 use super::{Service, refusal};
 use crate::clock;
-use crate::ips::Place;
+use crate::ips::{Live, Place};
 
 /// How long a client may take to accept our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -38,9 +38,14 @@ pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mu
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
     let mut client = Stream::new(client);
+    place.live.begin(service.name, peer.client);
     let connected = connect(&service, &mut session, &mut client, peer, &mut place).await;
     let chosen = connected.as_ref().map(|(_, chosen)| *chosen);
-    let reporter = Reporter { service: &service, client: ClientAddr::new(peer.client.ip()), chosen };
+    let live = Arc::clone(&place.live);
+    let reporter = Reporter { service: &service, client: ClientAddr::new(peer.client.ip()), chosen, live };
+    if let Some(mail_server) = chosen.and_then(|chosen| service.backend.address(chosen)) {
+        reporter.live.connected(mail_server);
+    }
     if let Some((opened, _)) = connected {
         if !opened.said.is_empty() {
             session.handle_server(&opened.said, clock::instant());
@@ -188,12 +193,14 @@ fn read_server(session: &mut Session, server: &mut Stream) {
     }
 }
 
-/// Hands the session's facts on.
+/// Hands the session's facts on, and shows how it stands.
 struct Reporter<'a> {
     service: &'a Service,
     client: ClientAddr,
     /// The mail server that was found.
     chosen: Option<Chosen>,
+    /// Where the session tells of itself.
+    live: Arc<Live>,
 }
 
 impl Reporter<'_> {
@@ -206,6 +213,7 @@ impl Reporter<'_> {
                 Event::MessageAccepted => {
                     inbox.succeeded(self.client, Success::Delivered);
                     self.service.messages.fetch_add(1, Ordering::Relaxed);
+                    self.live.accepted_message();
                 }
                 Event::ServerFault(fault) => {
                     if let Some(chosen) = self.chosen {
@@ -214,6 +222,7 @@ impl Reporter<'_> {
                 }
             }
         }
+        self.live.note(session);
     }
 }
 

@@ -46,6 +46,16 @@ impl Service {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has session limits of its own.
+    pub fn has_own_book(&self) -> bool {
+        self.book != BookId::SHARED
+    }
+
     /// Accepts connections until the task is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         listener::serve(self, listener).await;
@@ -68,7 +78,7 @@ impl Service {
 
     /// What `status` says of it now. Takes what it always says.
     pub fn view(&self, fixed: &ServiceView, counts: &Counts) -> ServiceView {
-        let own = (self.book != BookId::SHARED).then(|| counts.books.get(self.book.0).cloned());
+        let own = self.has_own_book().then(|| counts.books.get(self.book.0).cloned());
         ServiceView {
             mail_servers: self.backend.view(),
             sessions: own.flatten(),

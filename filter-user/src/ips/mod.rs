@@ -6,6 +6,7 @@
 
 mod enforcer;
 mod journal;
+mod live;
 mod sessions;
 mod task;
 
@@ -21,7 +22,7 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
-use filter_core::neighbourhood::Neighbourhood;
+use filter_core::neighbourhood::{Neighbourhood, Watched};
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
 use filter_core::report::{Reception, Report};
@@ -30,6 +31,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
 pub use enforcer::Enforcer;
+pub use live::Live;
 pub use sessions::{BookId, Place, Sanction};
 pub use task::{Ips, Replies};
 
@@ -147,8 +149,36 @@ pub enum Request {
     Reload(Box<Reload>, oneshot::Sender<()>),
     /// The policy in force.
     Policy(oneshot::Sender<Policy>),
+    /// Tell sessions to end.
+    EndSessions {
+        /// The one of this number; none: any.
+        id: Option<u64>,
+        /// Of clients in this network; none: any.
+        network: Option<IpNet>,
+        /// Where the numbers of those go that were told.
+        answer: oneshot::Sender<Vec<u64>>,
+    },
+    /// How many clients have a score, those with the highest, and the score that blocks.
+    Nearest(oneshot::Sender<(u64, Vec<Watched>, u32)>),
+    /// The limits of each book in force.
+    Limits(oneshot::Sender<Vec<Limits>>),
+    /// Every open session, and the score that blocks.
+    Sessions(oneshot::Sender<(Vec<Sighting>, u32)>),
     /// Count everything.
     Count(oneshot::Sender<Counts>),
+}
+
+/// One open session, as far as the task knows it.
+#[derive(Debug)]
+pub struct Sighting {
+    /// Names it for as long as the agent runs.
+    pub id: u64,
+    /// Whether its client is in the No-Auth networks.
+    pub local: bool,
+    /// The score of its client.
+    pub score: u64,
+    /// What it tells of itself.
+    pub live: Arc<Live>,
 }
 
 /// What changes with the configuration.

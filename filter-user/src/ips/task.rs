@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
 use super::sessions::{Ledger, Sessions};
-use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Request, journal};
+use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Request, Sighting, journal};
 use crate::clock;
 use crate::ids::IdsLog;
 use crate::pace::Pace;
@@ -38,6 +38,7 @@ pub struct Replies {
     blocked: Arc<str>,
     blocked_login: Arc<str>,
     shutting_down: Arc<str>,
+    session_ended: Arc<str>,
 }
 
 impl From<&Voice> for Replies {
@@ -48,6 +49,7 @@ impl From<&Voice> for Replies {
             blocked: voice.blocked.as_str().into(),
             blocked_login: voice.blocked_login.as_str().into(),
             shutting_down: voice.shutting_down.as_str().into(),
+            session_ended: voice.session_ended.as_str().into(),
         }
     }
 }
@@ -387,8 +389,33 @@ impl Ips {
                 let _ = answer.send(());
             }
             Request::Policy(answer) => drop(answer.send(self.engine.policy().clone())),
+            Request::EndSessions { id, network, answer } => {
+                let _ = answer.send(self.sessions.end_chosen(id, network, &self.replies.session_ended));
+            }
+            Request::Nearest(answer) => {
+                let (count, nearest) = self.engine.nearest(now.instant);
+                let _ = answer.send((count, nearest, self.engine.policy().block_threshold));
+            }
+            Request::Limits(answer) => {
+                let limits = self.sessions.ledgers().iter().map(|ledger| ledger.limits.clone()).collect();
+                let _ = answer.send(limits);
+            }
+            Request::Sessions(answer) => {
+                let _ = answer.send((self.sightings(now.instant), self.engine.policy().block_threshold));
+            }
             Request::Count(answer) => drop(answer.send(self.count())),
         }
+    }
+
+    fn sightings(&mut self, now: Instant) -> Vec<Sighting> {
+        let (sessions, engine) = (&self.sessions, &mut self.engine);
+        let sight = |(id, client, local, live): (u64, ClientAddr, bool, &Arc<_>)| Sighting {
+            id,
+            local,
+            score: engine.score(client, now),
+            live: Arc::clone(live),
+        };
+        sessions.all().map(sight).collect()
     }
 
     fn count(&self) -> Counts {

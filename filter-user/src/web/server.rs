@@ -19,6 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use crate::control::Problem;
+
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS_LIMIT: usize = 256;
 /// How long a browser may take to send the head of a request, and an idle connection stays.
@@ -83,8 +85,9 @@ async fn answer(
 ) -> Result<Response, std::convert::Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
-    match tokio::time::timeout(ANSWER_TIMEOUT, router.oneshot(request)).await {
-        Ok(answer) => answer,
-        Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
-    }
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, router.oneshot(request)).await;
+    answer.unwrap_or_else(|_| {
+        let detail = "the answer took too long; ask for less at once";
+        Ok(Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response())
+    })
 }

@@ -180,6 +180,11 @@ impl Engine {
         self.blocks.covering(client.ip(), now).next()
     }
 
+    /// The sum of what counts against a client now, good behaviour not taken off.
+    pub fn score(&mut self, client: ClientAddr, now: Instant) -> u64 {
+        self.scores.score(self.policy.scope_width.scope_of(client), self.policy.monitor_period, now)
+    }
+
     /// Everything that decides whether an address is blocked.
     pub fn standing(&mut self, client: ClientAddr, now: Now) -> Standing {
         let scope = self.policy.scope_width.scope_of(client);

@@ -20,6 +20,19 @@ impl Engine {
         around.chain(inside).map(|block| self.view(block, now)).collect()
     }
 
+    /// How many clients have a score, and those with the highest, highest first. Looks at every one of them, once.
+    pub fn nearest(&self, now: Instant) -> (u64, Vec<Watched>) {
+        let mut heaviest = Highest::default();
+        for (scope, score) in self.scores.sums(self.policy.monitor_period, now) {
+            if score > 0 {
+                heaviest.add((score, scope.network()));
+            }
+        }
+        let count = heaviest.count;
+        let named = heaviest.sorted().into_iter();
+        (count, named.map(|(score, scope)| Watched { scope, score }).collect())
+    }
+
     /// What covers a network and what lies inside. Looks at every client that is being watched, once.
     pub fn neighbourhood(&self, network: IpNet, now: Now) -> Neighbourhood {
         let covers = |other: &IpNet| other.contains(&network);

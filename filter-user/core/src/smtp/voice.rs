@@ -19,6 +19,8 @@ pub struct Templates {
     pub blocked: String,
     /// To a client that the login component has blocked.
     pub blocked_login: String,
+    /// To a client whose session an administrator ends.
+    pub session_ended: String,
 }
 
 impl Default for Templates {
@@ -30,6 +32,7 @@ impl Default for Templates {
             blocked: "421 4.7.0 {name} Your connection has been blocked temporarily - Try again later".into(),
             blocked_login: "421 4.7.0 {name} Server access temporarily blocked! Please try again later"
                 .into(),
+            session_ended: "421 4.3.2 {name} Session ended by the administrator - try again later".into(),
         }
     }
 }
@@ -66,6 +69,8 @@ pub struct Voice {
     pub blocked: String,
     /// To a client that the login component has blocked.
     pub blocked_login: String,
+    /// To a client whose session an administrator ends.
+    pub session_ended: String,
     /// To a client whose mail server is not there or makes no sense.
     pub unavailable: String,
     /// To a client that let its time run out.
@@ -106,6 +111,7 @@ impl Voice {
             too_many: fill(&templates.too_many),
             blocked: fill(&templates.blocked),
             blocked_login: fill(&templates.blocked_login),
+            session_ended: fill(&templates.session_ended),
             unavailable: fill("421 4.3.0 {name} Mail server not available - try again later"),
             timeout: fill("421 4.4.2 {name} Timeout - closing connection"),
             shutting_down: fill("421 4.3.2 {name} Service is restarting - try again later"),

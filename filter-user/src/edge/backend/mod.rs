@@ -7,6 +7,7 @@ mod dialogue;
 mod introduction;
 mod server;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use filter_core::admin::MailServerView;
@@ -75,6 +76,11 @@ impl Backend {
             }
         }
         None
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self, chosen: Chosen) -> Option<SocketAddr> {
+        self.servers.get(chosen.0).map(|server| server.address)
     }
 
     /// Logs that a mail server could not be followed.

@@ -81,6 +81,9 @@ impl Session {
         if !due.allows(reply) {
             return self.give_up(ServerFault::Misplaced);
         }
+        if matches!(due, Due::EndOfData) {
+            self.portrait.end_transaction();
+        }
         match due {
             Due::Greeting { .. } if reply.is_success() => self.input = Input::Commands,
             Due::Greeting { .. } => {
@@ -100,6 +103,7 @@ impl Session {
                 let login = self
                     .login
                     .take_if(|_| matches!(verb, Verb::Auth | Verb::CancelAuth) && !reply.is_intermediate());
+                self.portrait.note(verb, &detail, reply, login.as_ref().and_then(Login::account));
                 let stage = Stage::of(verb);
                 let refused = || detect::offence(stage?, reply, &self.rules.reply_patterns);
                 if let Some(kind) = addressee.shows(reply).or_else(refused).filter(|_| !excused) {

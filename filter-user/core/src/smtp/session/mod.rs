@@ -10,12 +10,14 @@
 //! Behind STARTTLS the bytes are opaque and only counted.
 //!
 //! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
-//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one is refused.
+//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one is refused,
+//! `portrait` what can be told of it meanwhile.
 
 mod due;
 mod input;
 mod message;
 mod patience;
+mod portrait;
 mod transaction;
 
 use alloc::boxed::Box;
@@ -34,10 +36,12 @@ use crate::smtp::voice::Voice;
 use crate::time::Instant;
 
 pub use patience::Patience;
+pub use portrait::State;
 
 use due::Due;
 use input::Input;
 use message::Passing;
+use portrait::Portrait;
 use transaction::Transaction;
 
 use Side::{Client, Server};
@@ -88,6 +92,7 @@ pub struct Session {
     /// Bytes that the client has sent so far.
     received: u64,
     transaction: Transaction,
+    portrait: Portrait,
     /// Bytes that the mail server has been sent so far.
     server_sent: u64,
     offered: Offered,
@@ -129,6 +134,7 @@ impl Session {
             awaited: Server,
             received: 0,
             transaction: Transaction::default(),
+            portrait: Portrait::default(),
             server_sent: 0,
             offered: Offered::default(),
             manners: Manners::default(),
@@ -256,7 +262,11 @@ impl Session {
     /// The first `count` bytes of [`Session::outgoing`] have been sent.
     pub fn handle_sent(&mut self, side: Side, count: usize, now: Instant) {
         match side {
-            Client => self.to_client.advance(count.min(self.to_client.len())),
+            Client => {
+                let count = count.min(self.to_client.len());
+                self.to_client.advance(count);
+                self.portrait.sent += count as u64;
+            }
             Server => {
                 let count = count.min(self.to_server.len());
                 self.to_server.advance(count);
