@@ -7,15 +7,18 @@
 //! It opens nothing, knows no time but its arguments, and holds at most one buffer per direction: beyond
 //! [`BUFFER_LIMIT`] it asks for no more bytes ([`Session::wants`]).
 //!
-//! Behind STARTTLS the bytes are opaque and only counted.
+//! Behind a STARTTLS of the mail server's the bytes are opaque and only counted; behind ours, TLS is somebody else's work, and
+//! what was inside comes here.
 //!
 //! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
-//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one is refused.
+//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one is refused, `tls`
+//! where it begins.
 
 mod due;
 mod input;
 mod message;
 mod patience;
+mod tls;
 mod transaction;
 
 use alloc::boxed::Box;
@@ -34,6 +37,7 @@ use crate::smtp::voice::Voice;
 use crate::time::Instant;
 
 pub use patience::Patience;
+pub use tls::{Tls, TlsFault};
 
 use due::Due;
 use input::Input;
@@ -102,6 +106,13 @@ pub struct Session {
     login: Option<Login>,
     login_key: LoginKey,
     presence: Presence,
+    tls: Tls,
+    /// Whether TLS has begun that ends at us.
+    secured: bool,
+    /// Whether the client has to say EHLO before anything else.
+    hello_due: bool,
+    /// Whether the mail server has taken the client's credentials.
+    logged_in: bool,
     /// The message that is passing, if somebody looks at it.
     passing: Option<Box<Passing>>,
     /// How the message was refused that the mail server will not hear the end of.
@@ -136,6 +147,10 @@ impl Session {
             login: None,
             login_key: LoginKey::default(),
             presence: Presence::Talking,
+            tls: Tls::default(),
+            secured: false,
+            hello_due: false,
+            logged_in: false,
             passing: None,
             refused: None,
             left_server: false,
@@ -161,6 +176,10 @@ impl Session {
     pub fn handle_client(&mut self, bytes: &[u8], now: Instant) {
         let before = self.received;
         self.received += bytes.len() as u64;
+        if matches!(self.input, Input::Handshake(_)) {
+            self.from_client.extend_from_slice(bytes);
+            return self.discard();
+        }
         if !self.to_client.is_empty() {
             self.transaction.extend(before, self.received);
         }
@@ -202,7 +221,7 @@ impl Session {
             return self.rewind(now);
         }
         self.from_server.extend_from_slice(bytes);
-        while !self.over && !matches!(self.input, Input::Opaque) {
+        while !self.over && !matches!(self.input, Input::Opaque | Input::Handshake(_)) {
             let buffer = self.from_server.split();
             match reply::front(&buffer) {
                 Ok(None) => {
@@ -226,7 +245,7 @@ impl Session {
             return;
         }
         let answered = self.over || self.is_parting() || matches!(self.input, Input::Opaque);
-        if !answered {
+        if !answered && !self.is_in_handshake() {
             self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
         }
         self.over = true;
@@ -234,7 +253,7 @@ impl Session {
 
     /// Somebody decided that this session ends; `reply` is the line that the client hears, with its CR LF.
     pub fn handle_sanction(&mut self, reply: &str) {
-        if !self.over && !matches!(self.input, Input::Opaque) {
+        if !self.over && !matches!(self.input, Input::Opaque) && !self.is_in_handshake() {
             self.to_client.extend_from_slice(reply.as_bytes());
         }
         self.over = true;
@@ -269,6 +288,9 @@ impl Session {
 
     /// Whether more bytes of a side can be taken: a slow reader on one side stops the reading on the other.
     pub fn wants(&self, side: Side) -> bool {
+        if matches!(self.input, Input::Handshake(_)) {
+            return false;
+        }
         let room = match side {
             Client => [&self.to_server, &self.to_client, &self.from_client]
                 .iter()

@@ -18,6 +18,7 @@ mod login;
 mod manners;
 mod order;
 mod patience;
+mod tls;
 
 const START: Instant = Instant::from_nanos(0);
 
