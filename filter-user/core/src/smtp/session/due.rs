@@ -116,7 +116,7 @@ impl Session {
                     self.login_refused = reply.code >= 400;
                     if login.is_some() && reply.is_success() {
                         self.manners.purpose = true;
-                        self.logged_in = true;
+                        self.secrecy.logged_in = true;
                         self.events.push_back(Event::LoggedIn);
                     }
                 }
@@ -128,7 +128,7 @@ impl Session {
                 match verb {
                     Verb::Ehlo | Verb::Helo if reply.is_success() => {
                         let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
-                        self.hello_due = false;
+                        self.secrecy.hello_due = false;
                         self.offered.chunking = offers("CHUNKING");
                         self.offered.pipelining = offers("PIPELINING");
                         self.to_client.extend_from_slice(&ehlo::narrow(reply.bytes, self.offer()));

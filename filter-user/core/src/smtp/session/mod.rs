@@ -42,6 +42,7 @@ pub use tls::{Tls, TlsFault};
 use due::Due;
 use input::Input;
 use message::Passing;
+use tls::Secrecy;
 use transaction::Transaction;
 
 use Side::{Client, Server};
@@ -107,12 +108,8 @@ pub struct Session {
     login_key: LoginKey,
     presence: Presence,
     tls: Tls,
-    /// Whether TLS has begun that ends at us.
-    secured: bool,
-    /// Whether the client has to say EHLO before anything else.
-    hello_due: bool,
-    /// Whether the mail server has taken the client's credentials.
-    logged_in: bool,
+    /// What TLS has made of the session.
+    secrecy: Secrecy,
     /// The message that is passing, if somebody looks at it.
     passing: Option<Box<Passing>>,
     /// How the message was refused that the mail server will not hear the end of.
@@ -148,9 +145,7 @@ impl Session {
             login_key: LoginKey::default(),
             presence: Presence::Talking,
             tls: Tls::default(),
-            secured: false,
-            hello_due: false,
-            logged_in: false,
+            secrecy: Secrecy::default(),
             passing: None,
             refused: None,
             left_server: false,

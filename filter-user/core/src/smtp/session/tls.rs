@@ -48,6 +48,17 @@ pub enum TlsFault {
     Abandoned,
 }
 
+/// What TLS that ends at us has made of a session.
+#[derive(Debug, Default)]
+pub(super) struct Secrecy {
+    /// Whether it has begun.
+    pub(super) begun: bool,
+    /// Whether the client has to say EHLO before anything else.
+    pub(super) hello_due: bool,
+    /// Whether the mail server has taken the client's credentials.
+    pub(super) logged_in: bool,
+}
+
 impl Session {
     /// With what its service does about TLS.
     #[must_use]
@@ -69,10 +80,10 @@ impl Session {
         if !self.poll_tls() {
             return;
         }
-        self.secured = true;
+        self.secrecy.begun = true;
         self.input = if self.is_greeted() {
             // RFC 3207 section 4.2: both sides begin anew, which only an EHLO makes the mail server do.
-            self.hello_due = true;
+            self.secrecy.hello_due = true;
             Input::Commands
         } else {
             Input::Waiting
@@ -112,7 +123,7 @@ impl Session {
         match self.tls {
             Tls::PassThrough => Offer { starttls: StartTls::Theirs, auth: Auth::Any },
             Tls::Off => Offer { starttls: StartTls::Nobodys, auth: Auth::Any },
-            _ if self.secured => Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound },
+            _ if self.secrecy.begun => Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound },
             Tls::Terminate { auth_in_clear: true } => Offer { starttls: StartTls::Ours, auth: Auth::Unbound },
             _ => Offer { starttls: StartTls::Ours, auth: Auth::Withheld },
         }
@@ -124,16 +135,18 @@ impl Session {
         let text = match verb {
             Verb::StartTls if !ours => return false,
             Verb::StartTls if self.tls == Tls::Off => &self.voice.not_implemented,
-            Verb::StartTls if self.secured => &self.voice.tls_active,
+            Verb::StartTls if self.secrecy.begun => &self.voice.tls_active,
             Verb::StartTls if line.trim_ascii().len() > "STARTTLS".len() => &self.voice.tls_parameters,
             // The mail server would go on with what was said in the clear, for whoever comes inside TLS.
-            Verb::StartTls if self.logged_in => &self.voice.tls_after_login,
+            Verb::StartTls if self.secrecy.logged_in => &self.voice.tls_after_login,
             Verb::StartTls => {
                 self.expect_tls(now);
                 return true;
             }
             Verb::Auth if self.offer().auth == Auth::Withheld => &self.voice.tls_needed,
-            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Auth if self.hello_due => &self.voice.hello_first,
+            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Auth if self.secrecy.hello_due => {
+                &self.voice.hello_first
+            }
             _ => return false,
         };
         let text = text.clone();
