@@ -232,6 +232,29 @@ pub struct ServiceView {
     pub sessions: Option<SessionsView>,
     /// Messages that its mail servers have accepted.
     pub messages: u64,
+    /// What it does about TLS: `pass-through`, `terminate`, `implicit` or `none`.
+    #[serde(default)]
+    pub tls: String,
+    /// The certificates that it presents.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
+    /// Why what is in their files now is not what is presented.
+    #[serde(default)]
+    pub certificate_problem: Option<String>,
+}
+
+/// One certificate of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CertificateView {
+    /// Its file.
+    pub file: String,
+    /// The names that it is for.
+    pub names: Vec<String>,
+    /// Until when it is valid.
+    pub until: Timestamp,
+    /// Whether that is soon, or past.
+    pub ends_soon: bool,
 }
 
 /// One mail server of a service.

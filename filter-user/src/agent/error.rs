@@ -1,7 +1,7 @@
 //! Why the agent does not run, in sentences that name the remedy.
 
 use crate::control::ControlError;
-use crate::edge::EdgeError;
+use crate::edge::{EdgeError, ProtectionError};
 use crate::kernel::KernelError;
 use crate::store::StoreError;
 use crate::web::WebError;
@@ -12,6 +12,9 @@ pub enum AgentError {
     /// The SMTP edge.
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    /// The TLS of a service.
+    #[error(transparent)]
+    Protection(#[from] ProtectionError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -43,6 +46,7 @@ impl AgentError {
             Self::Control(ControlError::Open { source, .. }) => denied(source),
             Self::Web(error) => denied(&error.source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
+            | Self::Protection(_)
             | Self::System(_)
             | Self::Ended(_) => false,
         }

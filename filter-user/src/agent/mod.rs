@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock;
 use crate::config::{Config, ServiceConfig};
 use crate::control::{self, Access};
-use crate::edge::{Edge, Service};
+use crate::edge::{Edge, Protection, Service};
 use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
@@ -41,6 +41,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 struct Prepared {
     /// Those of each service.
     listeners: Vec<Vec<TcpListener>>,
+    /// That of each service.
+    protections: Vec<Protection>,
     control: UnixListener,
     surroundings: Surroundings,
     store: Store,
@@ -71,6 +73,7 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
         service.listen.iter().map(|address| Edge::bind(*address)).collect::<Result<Vec<_>, _>>()
     };
     let listeners = config.services.iter().map(bind).collect::<Result<_, _>>()?;
+    let protections = config.services.iter().map(Protection::load).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
     let web = match config.web.listen {
         Some(address) => Some(web::bind(address).await?),
@@ -78,11 +81,11 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     };
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared { listeners, control, surroundings, store, stored, web })
+    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web })
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared { listeners, control, surroundings, store, stored, web } = prepared;
+    let Prepared { listeners, protections, control, surroundings, store, stored, web } = prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -108,11 +111,14 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         .services
         .iter()
         .zip(books)
-        .map(|(service, book)| Arc::new(Service::new(Arc::clone(&edge), service, &config.name, book)))
+        .zip(protections)
+        .map(|((service, book), protection)| {
+            Arc::new(Service::new(Arc::clone(&edge), service, &config.name, book, protection))
+        })
         .collect();
 
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
-    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone()));
+    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services)));
     let routes = control::Agent {
         inbox: inbox.clone(),
         store: store.clone(),

@@ -11,9 +11,11 @@ use filter_core::smtp::voice::Voice;
 use tokio::sync::watch;
 
 use super::books;
-use crate::config::{Config, ConfigError, ServiceConfig};
+use crate::config::{Config, ConfigError, ServiceConfig, TlsConfig};
 use crate::control::Settings;
+use crate::edge::Service;
 use crate::ips::{Inbox, Reload, Request};
+use crate::tls::{CertificateFiles, Certificates, Front, FrontError, PairError, TlsError};
 
 /// Why the configuration in force stays.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum ReloadError {
     /// The file has a mistake, or cannot be read.
     #[error("{0}; what was in force stays in force")]
     Config(#[from] ConfigError),
+    /// The certificates that it names.
+    #[error("service {0}: certificates: {1}; what was in force stays in force")]
+    Certificates(String, FrontError),
     /// Started without a file.
     #[error(
         "the agent runs on built-in defaults, so there is no file to read again; start it with --config FILE"
@@ -36,13 +41,14 @@ pub enum ReloadError {
 pub struct Reloader {
     started_with: Config,
     inbox: Inbox,
+    services: Arc<[Arc<Service>]>,
     settings: watch::Sender<Arc<Settings>>,
 }
 
 impl Reloader {
-    pub(super) fn new(started_with: Config, inbox: Inbox) -> Self {
+    pub(super) fn new(started_with: Config, inbox: Inbox, services: Arc<[Arc<Service>]>) -> Self {
         let settings = watch::Sender::new(Arc::new(settings(&started_with, Vec::new())));
-        Self { started_with, inbox, settings }
+        Self { started_with, inbox, services, settings }
     }
 
     /// Every setting, and where it comes from.
@@ -54,12 +60,17 @@ impl Reloader {
     pub async fn reload(&self) -> Result<Vec<&'static str>, ReloadError> {
         let file = self.started_with.file.as_deref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(Some(file))?;
+        let certificates = self.certificates(&config)?;
         let replies = (&Voice::new(&self.started_with.name, &config.templates)).into();
         // The kernel's mode was written when the filter was loaded; the engine's must be the same.
         let policy = Policy { observe: self.started_with.policy.observe, ..config.policy.clone() };
         let limits = books::limits_again(&self.started_with, &config);
         let wanted = Box::new(Reload { policy, limits, replies });
         self.inbox.ask(|answer| Request::Reload(wanted, answer)).await.ok_or(ReloadError::Stopping)?;
+        for (service, front, files, certificates) in certificates {
+            let failed = |error: TlsError| ReloadError::Certificates(service.to_owned(), error.into());
+            front.replace(files, certificates).map_err(failed)?;
+        }
         let waiting = waiting(&self.started_with, &config);
         self.settings.send_replace(Arc::new(settings(&config, waiting.clone())));
         tracing::info!(file = %file.display(), ?waiting, "the configuration has been read again");
@@ -78,6 +89,26 @@ fn settings(config: &Config, waiting: Vec<&str>) -> Settings {
         waiting: waiting.into_iter().map(str::to_owned).collect(),
     }
 }
+
+impl Reloader {
+    /// What is to be presented from now on, read whole before anything is changed.
+    fn certificates<'a>(&'a self, config: &'a Config) -> Result<Vec<Presented<'a>>, ReloadError> {
+        let named = |service: &'a Arc<Service>| {
+            let front = service.front()?;
+            let config = config.services.iter().find(|config| config.name == service.name())?;
+            Some((service.name(), front, &config.tls.certificates[..]))
+        };
+        let read = |(service, front, files): (&'a str, &'a Front, &'a [CertificateFiles])| {
+            let failed = |error: PairError| ReloadError::Certificates(service.to_owned(), error.into());
+            Ok((service, front, files, Certificates::load(files).map_err(failed)?))
+        };
+        // A service that is to present none any more goes on with what it has until the next start.
+        self.services.iter().filter_map(named).filter(|(.., files)| !files.is_empty()).map(read).collect()
+    }
+}
+
+/// A service, and what it is to present.
+type Presented<'a> = (&'a str, &'a Front, &'a [CertificateFiles], Certificates);
 
 /// Settings that differ and cannot change while the agent runs.
 fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
@@ -113,7 +144,8 @@ fn lasting(services: &[ServiceConfig], first: bool) -> Vec<(ServiceConfig, bool)
     let (head, others) = services.split_at(services.len().min(1));
     let chosen = if first { head } else { others };
     let strip = |service: &ServiceConfig| {
-        (ServiceConfig { limits: None, ..service.clone() }, service.limits.is_some())
+        let tls = TlsConfig { certificates: Vec::new(), ..service.tls.clone() };
+        (ServiceConfig { limits: None, tls, ..service.clone() }, service.limits.is_some())
     };
     chosen.iter().map(strip).collect()
 }

@@ -50,6 +50,7 @@ pub(super) struct Ips {
     session_overflow_multiplier: Option<u32>,
     timeout_multiplier: Option<u32>,
     trap_recipient_multiplier: Option<u32>,
+    tls_failure_multiplier: Option<u32>,
     failed_login_multiplier: Option<u32>,
     unfinished_session_multiplier: Option<u32>,
 }
@@ -193,6 +194,7 @@ impl Ips {
                 Kind::SessionOverflow => self.session_overflow_multiplier,
                 Kind::Timeout => self.timeout_multiplier,
                 Kind::TrapRecipient => self.trap_recipient_multiplier,
+                Kind::TlsFailure => self.tls_failure_multiplier,
                 Kind::FailedLogin => self.failed_login_multiplier,
                 Kind::UnfinishedSession => self.unfinished_session_multiplier,
             };

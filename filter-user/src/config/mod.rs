@@ -15,6 +15,7 @@ mod raw;
 mod replies;
 mod service;
 mod sessions;
+mod tls;
 mod value;
 mod web;
 
@@ -31,6 +32,7 @@ pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
 pub use service::{ClientAddress, ServiceConfig};
+pub use tls::{MailServerTls, TlsConfig};
 pub use web::WebConfig;
 
 /// Where the file is looked for when none is named.
@@ -100,6 +102,7 @@ mod tests {
     use std::time::Duration;
 
     use filter_core::offence::Kind;
+    use filter_core::smtp::session::Tls;
 
     use super::*;
 
@@ -171,7 +174,17 @@ mod tests {
             let web = WebConfig { listen: None, host_names: Vec::new(), ..config.web };
             format!(
                 "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?} {web:?} {:?}",
-                ServiceConfig { proxy_from: Vec::new(), ..config.services[0].clone() },
+                ServiceConfig {
+                    proxy_from: Vec::new(),
+                    tls: TlsConfig {
+                        clients: Tls::default(),
+                        certificates: Vec::new(),
+                        ca: None,
+                        name: None,
+                        ..config.services[0].tls.clone()
+                    },
+                    ..config.services[0].clone()
+                },
                 config.policy,
                 config.templates,
                 config.rules.attachments

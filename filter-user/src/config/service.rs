@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use filter_core::client::ScopeWidth;
@@ -14,7 +15,9 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Place};
 use super::sessions::Sessions;
+use super::tls::{self, MailServerTls, TlsConfig};
 use super::value::{Addresses, Networks, networks, socket, span};
+use crate::tls::{CertificateFiles, OldestVersion};
 
 /// The name of the service in section `[smtp]`.
 const FIRST: &str = "smtp";
@@ -41,6 +44,8 @@ pub struct ServiceConfig {
     pub patience: Patience,
     /// Load balancers, whose PROXY headers are required and believed; nobody else's are.
     pub proxy_from: Vec<IpNet>,
+    /// TLS with clients and with mail servers.
+    pub tls: TlsConfig,
     /// Session limits and books of its own; none: it shares those of section `[sessions]`.
     pub limits: Option<Limits>,
 }
@@ -66,7 +71,8 @@ impl ServiceConfig {
         let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
         let servers: Vec<_> = self.mail_servers.iter().map(ToString::to_string).collect();
         let servers = servers.join(", else ");
-        format!("listens on {} and relays to {servers} ({})", listen.join(", "), self.how())
+        let tls = self.tls.summary();
+        format!("listens on {} and relays to {servers} ({}); {tls}", listen.join(", "), self.how())
     }
 
     /// How the mail server learns the client's address, in words.
@@ -92,6 +98,14 @@ pub(super) struct Service {
     client_timeout: Option<Spanned<String>>,
     server_timeout: Option<Spanned<String>>,
     proxy_from: Option<Spanned<Networks>>,
+    tls: Option<Spanned<tls::Choice>>,
+    certificates: Option<Spanned<Vec<CertificateFiles>>>,
+    tls_oldest: Option<OldestVersion>,
+    auth_without_tls: Option<bool>,
+    mail_server_tls: Option<Spanned<MailServerTls>>,
+    mail_server_verify: Option<bool>,
+    mail_server_ca: Option<PathBuf>,
+    mail_server_name: Option<Spanned<String>>,
     sessions: Option<Sessions>,
 }
 
@@ -159,6 +173,14 @@ impl Service {
             client_timeout: self.client_timeout.or(other.client_timeout),
             server_timeout: self.server_timeout.or(other.server_timeout),
             proxy_from: self.proxy_from.or(other.proxy_from),
+            tls: self.tls.or(other.tls),
+            certificates: self.certificates.or(other.certificates),
+            tls_oldest: self.tls_oldest.or(other.tls_oldest),
+            auth_without_tls: self.auth_without_tls.or(other.auth_without_tls),
+            mail_server_tls: self.mail_server_tls.or(other.mail_server_tls),
+            mail_server_verify: self.mail_server_verify.or(other.mail_server_verify),
+            mail_server_ca: self.mail_server_ca.or(other.mail_server_ca),
+            mail_server_name: self.mail_server_name.or(other.mail_server_name),
             // Numbers of its own mean books of its own, which nobody inherits.
             sessions: self.sessions,
         }
@@ -181,6 +203,16 @@ impl Service {
                 list.get_ref().iter().map(read).collect::<Result<_, _>>()?
             }
         };
+        let tls = tls::Written {
+            tls: self.tls,
+            certificates: self.certificates,
+            tls_oldest: self.tls_oldest,
+            auth_without_tls: self.auth_without_tls,
+            mail_server_tls: self.mail_server_tls,
+            mail_server_verify: self.mail_server_verify,
+            mail_server_ca: self.mail_server_ca,
+            mail_server_name: self.mail_server_name,
+        };
         let mail_servers = mail_servers(self.mail_servers, place)?;
         let patience = Patience::default();
         let second = Duration::from_secs(1);
@@ -200,6 +232,7 @@ impl Service {
                     .unwrap_or(patience.server),
             },
             proxy_from: proxy_from.unwrap_or_default(),
+            tls: tls.validate(place)?,
             limits: self.sessions.map(own).transpose()?,
         })
     }

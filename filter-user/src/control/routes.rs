@@ -237,7 +237,7 @@ async fn kernel(fixed: &StatusView) -> (Vec<InterfaceView>, Option<KernelTotals>
 async fn reload(State(agent): State<Agent>) -> Answer<Vec<&'static str>> {
     agent.reloader.reload().await.map(Json).map_err(|error| {
         let status = match error {
-            ReloadError::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ReloadError::Config(_) | ReloadError::Certificates(..) => StatusCode::UNPROCESSABLE_ENTITY,
             ReloadError::NoFile => StatusCode::CONFLICT,
             ReloadError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         };

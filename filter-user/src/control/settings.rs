@@ -224,7 +224,8 @@ pub(super) async fn replay(
         let detail = "another replay is running; ask again in a moment";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
-    let nevers = agent.inbox.ask(Request::Nevers).await.ok_or_else(Problem::stopping)?;
+    let every_never = |answer| Request::Nevers { network: None, answer };
+    let nevers = agent.inbox.ask(every_never).await.ok_or_else(Problem::stopping)?;
     // What was just seen may still be on its way to the disk; if that is full, the replay has gaps.
     let _ = tokio::time::timeout(FLUSH_LIMIT, agent.store.flushed()).await;
     let now = clock::now().wall;

@@ -7,7 +7,9 @@ mod backend;
 mod driver;
 mod header;
 mod listener;
+mod protection;
 mod refusal;
+mod renewal;
 mod service;
 mod stream;
 
@@ -22,6 +24,7 @@ use tokio::sync::Semaphore;
 
 pub use backend::Backend;
 pub use listener::EdgeError;
+pub use protection::{Protection, ProtectionError};
 pub use service::Service;
 
 use crate::ips::Inbox;

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use filter_core::admin::ServiceView;
 use filter_core::client::ClientAddr;
 use filter_core::service::ServiceName;
-use filter_core::smtp::session::Patience;
+use filter_core::smtp::session::{Patience, Tls};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use super::header::HeaderError;
-use super::{Backend, Edge, listener};
+use super::renewal::Renewal;
+use super::{Backend, Edge, Protection, listener};
+use crate::clock;
 use crate::config::ServiceConfig;
 use crate::ips::{Arrival, BookId, Counts};
 use crate::pace::Pace;
+use crate::tls::Front;
 
 /// One service.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Service {
     pub(super) patience: Patience,
     pub(super) book: BookId,
     pub(super) messages: AtomicU64,
+    pub(super) tls: Tls,
+    renewal: Option<Renewal>,
     pub(super) name: ServiceName,
     proxy_from: Vec<IpNet>,
     balancers: Pace,
@@ -32,10 +37,19 @@ pub struct Service {
 
 impl Service {
     /// A service of an edge of this name that counts its sessions in this book.
-    pub fn new(edge: Arc<Edge>, config: &ServiceConfig, name: &str, book: BookId) -> Self {
+    pub fn new(
+        edge: Arc<Edge>,
+        config: &ServiceConfig,
+        name: &str,
+        book: BookId,
+        protection: Protection,
+    ) -> Self {
+        let Protection { front, trust } = protection;
         Self {
             edge,
-            backend: Backend::new(config, name),
+            backend: Backend::new(config, name, trust),
+            tls: config.tls.clients,
+            renewal: front.map(|front| Renewal::new(&config.name, front)),
             patience: config.patience,
             book,
             messages: AtomicU64::new(0),
@@ -44,11 +58,6 @@ impl Service {
             proxy_from: config.proxy_from.clone(),
             balancers: Pace::new(),
         }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Whether it has session limits of its own.
@@ -61,9 +70,29 @@ impl Service {
         listener::serve(self, listener).await;
     }
 
-    /// Looks after its mail servers until the task is dropped.
+    /// Looks after its mail servers and its certificates until the task is dropped.
     pub async fn watch(self: Arc<Self>) {
-        self.backend.watch().await;
+        let renew = async {
+            match &self.renewal {
+                Some(renewal) => renewal.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(self.backend.watch(), renew);
+    }
+
+    /// What it is called in the configuration.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    pub(super) const fn renewal(&self) -> Option<&Renewal> {
+        self.renewal.as_ref()
+    }
+
+    /// What it presents to clients, if TLS with them ends here.
+    pub fn front(&self) -> Option<&Front> {
+        self.renewal.as_ref().map(Renewal::front)
     }
 
     /// A client that comes here.
@@ -83,6 +112,8 @@ impl Service {
             mail_servers: self.backend.view(),
             sessions: own.flatten(),
             messages: self.messages(),
+            certificates: self.front().map_or_else(Vec::new, |front| front.view(clock::now().wall)),
+            certificate_problem: self.front().and_then(Front::problem),
             ..fixed.clone()
         }
     }

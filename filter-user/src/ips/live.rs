@@ -14,6 +14,8 @@ use filter_core::smtp::event::Side;
 use filter_core::smtp::session::{Session, State};
 use filter_core::time::{Instant, Now};
 
+use crate::tls::Protection;
+
 /// What is shown of TLS between a client and the mail server.
 const PASSED_THROUGH: &str = "passed through";
 
@@ -43,6 +45,7 @@ struct Told {
     mail_server: Option<SocketAddr>,
     helo: Option<Box<str>>,
     account: Option<Box<str>>,
+    tls: Option<Protection>,
 }
 
 impl Live {
@@ -53,6 +56,7 @@ impl Live {
             mail_server: None,
             helo: None,
             account: None,
+            tls: None,
         };
         Self {
             since,
@@ -75,6 +79,11 @@ impl Live {
     /// The mail server that was found.
     pub fn connected(&self, mail_server: SocketAddr) {
         self.tell(|told| told.mail_server = Some(mail_server));
+    }
+
+    /// TLS has begun, which ends at us.
+    pub fn secured(&self, protection: Protection) {
+        self.tell(|told| told.tls = Some(protection));
     }
 
     /// The mail server has accepted a message.
@@ -107,6 +116,7 @@ impl Live {
         let place = usize::from(self.state.load(Ordering::Relaxed));
         let state = State::ALL.get(place).copied().unwrap_or(State::Connecting);
         let quiet_since = Instant::from_nanos(self.quiet_since.load(Ordering::Relaxed));
+        let passed_through = (state == State::Opaque).then(|| PASSED_THROUGH.to_owned());
         let is_client = self.client_awaited.load(Ordering::Relaxed) != 0;
         OpenSession {
             id,
@@ -114,7 +124,7 @@ impl Live {
             port: told.peer.port(),
             local,
             service: told.service.as_str().to_owned(),
-            tls: (state == State::Opaque).then(|| PASSED_THROUGH.to_owned()),
+            tls: told.tls.map(|tls| tls.to_string()).or(passed_through),
             state,
             awaits: if is_client { Awaited::Client } else { Awaited::MailServer },
             helo: told.helo.map(Into::into),

@@ -12,12 +12,14 @@ pub(super) const TOOLCHAIN: [&str; 5] =
 /// What bpf-linker is built with, beside LLVM.
 pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the lab is made of.
-pub(super) const LAB: [&str; 10] = [
+pub(super) const LAB: [&str; 12] = [
     "chromium",
     "chromium-driver",
     "curl",
     "fonts-dejavu-core",
     "iproute2",
+    "libnet-ssleay-perl",
+    "openssl",
     "postfix",
     "sasl2-bin",
     "libsasl2-modules",

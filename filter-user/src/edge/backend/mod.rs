@@ -15,7 +15,8 @@ use filter_core::smtp::event::ServerFault;
 use tokio::time::sleep;
 
 use super::header::Peer;
-use crate::config::{ClientAddress, ServiceConfig};
+use crate::config::{ClientAddress, MailServerTls, ServiceConfig};
+use crate::tls::Trust;
 use server::Server;
 
 pub(super) use server::Opened;
@@ -30,6 +31,9 @@ struct Manner {
     connect_timeout: Duration,
     /// What we call ourselves.
     name: String,
+    tls: MailServerTls,
+    /// How a mail server proves who it is, if there is TLS with it.
+    trust: Option<Trust>,
 }
 
 /// Where sessions of a service are relayed to.
@@ -45,11 +49,13 @@ pub(super) struct Chosen(usize);
 
 impl Backend {
     /// Mail servers that nobody has asked yet; `name` is what we call ourselves.
-    pub fn new(config: &ServiceConfig, name: &str) -> Self {
+    pub fn new(config: &ServiceConfig, name: &str, trust: Option<Trust>) -> Self {
         let manner = Manner {
             client_address: config.client_address,
             connect_timeout: config.connect_timeout,
             name: name.to_owned(),
+            tls: config.tls.mail_servers,
+            trust,
         };
         Self { servers: config.mail_servers.iter().copied().map(Server::new).collect(), manner }
     }

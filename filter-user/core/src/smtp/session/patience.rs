@@ -7,6 +7,7 @@ use crate::smtp::event::{ServerFault, Side};
 use crate::time::Instant;
 
 use super::input::Input;
+use super::tls::HANDSHAKE;
 use super::{BUFFER_LIMIT, Presence, Session};
 
 /// How long a session whose client has heard all, or can hear no more, waits for the mail server.
@@ -88,6 +89,7 @@ impl Session {
     pub fn poll_timeout(&self) -> Instant {
         self.since.after(match self.turn() {
             _ if self.is_parting() => FAREWELL,
+            _ if self.is_in_handshake() => HANDSHAKE.min(self.patience.client),
             Side::Client => self.patience.client,
             Side::Server => self.patience.server,
         })
@@ -103,12 +105,17 @@ impl Session {
         } else if self.turn() == Side::Server {
             self.give_up(ServerFault::Silent);
         } else {
-            let detail: &[u8] = if self.to_client.is_empty() {
-                b"nothing whole in time"
-            } else {
-                b"replies not read in time"
+            let mute = self.is_in_handshake();
+            let detail: &[u8] = match self.to_client.is_empty() {
+                true if mute => b"no TLS handshake in time",
+                true => b"nothing whole in time",
+                false => b"replies not read in time",
             };
             self.report(Offence::new(Kind::Timeout, detail));
+            if mute {
+                self.over = true;
+                return;
+            }
             self.to_client.extend_from_slice(self.voice.timeout.as_bytes());
             self.over = true;
         }
