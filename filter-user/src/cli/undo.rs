@@ -39,7 +39,7 @@ impl Former {
     pub(super) fn command(&self, list: List) -> String {
         let mut command = format!("{} add {}", called(list), table::network(&self.network));
         match self.until.map(table::write_time) {
-            Some(Some(until)) => command.push_str(&format!(" --until {until}")),
+            Some(Some(until)) => command.extend([" --until ", until.as_str()]),
             // Past the end of the calendar: as long as it goes.
             Some(None) => command.push_str(" --minutes 999999999"),
             None => {}
