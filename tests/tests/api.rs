@@ -225,7 +225,7 @@ fn every_described_route_does_what_it_says_and_refuses_what_it_must() {
             }
             for (path, body, status) in [
                 ("/api/v1/blocks?network=203.0.113.99", r#"{"minutes":5}"#, 404),
-                ("/api/v1/blocks?network=203.0.113.99", r#"{}"#, 422),
+                ("/api/v1/blocks?network=203.0.113.99", "{}", 422),
                 ("/api/v1/never?network=127.0.0.0/8", r#"{"comment":"x"}"#, 409),
             ] {
                 let answer = send(world, way, "PATCH", path, body)?;

@@ -220,7 +220,7 @@ fn floor() -> Result<(Sample, Sample)> {
         in_turn.add(time(|| {
             // Where the next look goes is not known before the one before it has come back.
             black_box(places.iter().fold(0, |last: usize, place| {
-                let seen = lines[(place ^ (black_box(last) & 1))][0];
+                let seen = lines[place ^ (black_box(last) & 1)][0];
                 usize::from(seen > u64::MAX / 2)
             }));
         })?);
