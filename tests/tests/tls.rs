@@ -23,7 +23,7 @@ fn start<'world>(world: &'world World, postfix: &Postfix, more: &str) -> Result<
     let first = postfix.authority().sign("gateway", &[NAME])?;
     let second = postfix.authority().sign("other", &["*.other.test"])?;
     let one = |(certificate, key): &(std::path::PathBuf, std::path::PathBuf)| {
-        format!("{{ certificate = {certificate:?}, key = {key:?} }}")
+        format!("{{ certificate = \"{}\", key = \"{}\" }}", certificate.display(), key.display())
     };
     Agent::start(
         world,
