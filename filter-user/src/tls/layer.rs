@@ -191,12 +191,12 @@ impl Layer {
         outcome.map_err(TlsError::from)
     }
 
-    /// After an error: what the other side is to hear of it. What came stays where it is meanwhile: the library remembers places in
-    /// it, and panics if they are no longer there (0.23).
+    /// After an error: what the other side is to hear of it, and nothing more. The library would read what came once more, and it
+    /// remembers places in it; to take it away, or to have the same error twice, is a panic (0.23).
     fn collect_alert(&mut self) {
         let Self { connection, incoming, outgoing, .. } = self;
         let nothing = &mut |_: &[u8]| {};
-        loop {
+        while connection.common().wants_write() {
             let (used, next) = match connection {
                 Connection::Server(one) => {
                     turn(one.process_tls_records(incoming), Wish::Nothing, outgoing, nothing)
@@ -206,7 +206,7 @@ impl Layer {
                 }
             };
             incoming.advance(used.min(incoming.len()));
-            if !matches!(next, Ok(Next::More)) {
+            if next.is_err() {
                 return;
             }
         }

@@ -71,6 +71,8 @@ impl TlsError {
                     | Alert::CertificateExpired
                     | Alert::CertificateUnknown
                     | Alert::UnknownCA
+                    // A signature that the root it believes in has not made.
+                    | Alert::DecryptError
                     | Alert::AccessDenied
                     | Alert::UserCanceled
                     | Alert::CloseNotify
