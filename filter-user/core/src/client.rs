@@ -60,6 +60,12 @@ impl ScopeWidth {
         ((8..=32).contains(&v4) && (32..=128).contains(&v6)).then_some(Self { v4, v6 })
     }
 
+    /// The narrower of two in each family.
+    #[must_use]
+    pub fn narrower(self, other: Self) -> Self {
+        Self { v4: self.v4.max(other.v4), v6: self.v6.max(other.v6) }
+    }
+
     /// The scope that a client belongs to.
     pub fn scope_of(self, client: ClientAddr) -> Scope {
         // The lengths were checked in `new`, so neither constructor can refuse them.

@@ -32,7 +32,7 @@ pub use restore::{Held, HeldBlock, HeldNever};
 use self::clock::Clock;
 use self::past::Past;
 use crate::admin::{BlockView, Standing};
-use crate::client::{ClientAddr, host};
+use crate::client::{ClientAddr, ScopeWidth, host};
 use crate::decision::{Block, Change, Never};
 use crate::event::{Drop, Event, EventId, What};
 use crate::login::Logins;
@@ -108,6 +108,8 @@ fn cover_hint(covering: &[IpNet]) -> String {
 #[derive(Debug)]
 pub struct Engine {
     policy: Policy,
+    /// No scope has ever been narrower.
+    narrowest: ScopeWidth,
     scores: Scores,
     blocks: NetMap<Block>,
     nevers: NetMap<Never>,
@@ -124,6 +126,7 @@ impl Engine {
     /// An engine that has seen nothing yet.
     pub fn new(policy: Policy) -> Self {
         Self {
+            narrowest: policy.scope_width,
             policy,
             scores: Scores::new(WATCHED_LIMIT),
             blocks: NetMap::new(),
@@ -220,6 +223,7 @@ impl Engine {
 
     /// Puts another policy in force; scores and lists stay.
     pub fn set_policy(&mut self, policy: Policy) {
+        self.narrowest = self.narrowest.narrower(policy.scope_width);
         self.policy = policy;
     }
 
