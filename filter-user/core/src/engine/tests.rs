@@ -391,6 +391,15 @@ fn the_same_wrong_credentials_count_as_one_failed_login_and_in_full_for_the_scor
 }
 
 #[test]
+fn failed_logins_do_not_wait_for_the_next_connection() {
+    let mut engine = engine();
+    engine.policy.evaluate = Evaluate::OnConnect;
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.8", 0);
+    offend(&mut engine, Kind::BadAuthentication, 10, "192.0.2.7", 0);
+    assert!(is_blocked(&engine, "192.0.2.7", 0) && !is_blocked(&engine, "192.0.2.8", 0));
+}
+
+#[test]
 fn scores_can_be_evaluated_at_the_next_connection() {
     let mut engine = engine();
     engine.policy.evaluate = Evaluate::OnConnect;
