@@ -26,6 +26,9 @@ pub struct ListRequest {
     /// never-block list.
     #[serde(default)]
     pub minutes: Option<u64>,
+    /// Until when, instead of `minutes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// Why, in the administrator's words.
     #[serde(default)]
     pub comment: String,

@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod status;
 pub(crate) mod table;
+mod undo;
 mod user;
 mod why;
 mod why_network;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use exit::Failure;
+use filter_core::time::Timestamp;
 
 use crate::config::{Config, LogFormat};
 use crate::control::Client;
@@ -154,9 +156,9 @@ enum ConfigVerb {
 
 #[derive(Debug, Subcommand)]
 enum ListVerb {
-    /// Show all entries
-    List(Output),
-    /// Add an entry, or change the one for exactly this network
+    /// Show the entries
+    List(lists::Wanted),
+    /// Add entries, or change those for exactly these networks
     Add(Wish),
     /// Put the entries of a file on the list; nothing is removed
     Import(import::Import),
@@ -166,10 +168,11 @@ enum ListVerb {
         #[arg(long, value_enum, default_value_t = listing::Format::Json)]
         format: listing::Format,
     },
-    /// Remove the entry for exactly this network
+    /// Remove the entries for exactly these networks
     Remove {
-        /// An address, a CIDR or a wildcard
-        network: String,
+        /// Addresses, CIDRs or wildcards
+        #[arg(required = true, value_name = "NETWORK")]
+        networks: Vec<String>,
         #[command(flatten)]
         output: Output,
     },
@@ -177,15 +180,19 @@ enum ListVerb {
 
 #[derive(Debug, Args)]
 struct Wish {
-    /// An address (192.0.2.7), a CIDR (192.0.2.0/24) or a wildcard (192.0.2.*)
-    network: String,
+    /// Addresses (192.0.2.7), CIDRs (192.0.2.0/24) or wildcards (192.0.2.*)
+    #[arg(required = true, value_name = "NETWORK")]
+    networks: Vec<String>,
     /// For how long, 1 to 999999999 [default: the configured block time; on the never-block list, for good]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "until")]
     minutes: Option<u64>,
+    /// Until when, such as 2026-12-01T08:00 (local time) or 2026-12-01T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = table::read_time)]
+    until: Option<Timestamp>,
     /// Why, for whoever asks later
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     comment: String,
-    /// Take a network that covers a large part of the internet
+    /// Take networks that cover a large part of the internet
     #[arg(long)]
     force: bool,
     #[command(flatten)]

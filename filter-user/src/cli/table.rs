@@ -62,6 +62,23 @@ pub(crate) fn time(at: Timestamp) -> String {
     )
 }
 
+/// A time as a person writes it: RFC 3339, or a local date and time without an offset.
+pub(super) fn read_time(text: &str) -> Result<Timestamp, String> {
+    let millis = |time: jiff::Timestamp| Timestamp::from_millis(time.as_millisecond());
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(millis(time));
+    }
+    let local = text.parse::<jiff::civil::DateTime>();
+    let zoned = local.and_then(|time| time.to_zoned(jiff::tz::TimeZone::system()));
+    let zoned = zoned.map_err(|_| "it is a time like 2026-12-01T08:00 or 2026-12-01T08:00:00Z".to_owned());
+    zoned.map(|time| millis(time.timestamp()))
+}
+
+/// A time as [`read_time`] reads it back; none: it is past the end of every calendar.
+pub(super) fn write_time(at: Timestamp) -> Option<String> {
+    jiff::Timestamp::from_millisecond(at.as_millis()).ok().map(|time| time.to_string())
+}
+
 /// A duration in its two largest units.
 pub(crate) fn duration(span: Duration) -> String {
     let words = humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
@@ -101,6 +118,17 @@ mod tests {
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(5 << 30), "5.0 GiB");
+    }
+
+    #[test]
+    fn times_are_read_with_an_offset_or_in_local_time() {
+        let at = Timestamp::from_millis(1_800_000_000_123);
+        assert_eq!(read_time(&write_time(at).unwrap()), Ok(at));
+        assert_eq!(read_time("2027-01-15T09:00:00+01:00"), Ok(Timestamp::from_millis(1_800_000_000_000)));
+        let local = read_time("2027-01-15 08:00").unwrap();
+        assert!(time(local).starts_with("2027-01-15 08:00:00"), "{}", time(local));
+        read_time("tomorrow").unwrap_err();
+        assert_eq!(write_time(Timestamp::FAR_FUTURE), None);
     }
 
     #[test]

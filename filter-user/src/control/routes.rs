@@ -21,6 +21,7 @@ use serde::Deserialize;
 
 use super::{Access, Author, Problem, access, events, import};
 use crate::agent::{ReloadError, Reloader};
+use crate::clock;
 use crate::edge::Service;
 use crate::ids::IdsLog;
 use crate::ips::{Inbox, Request};
@@ -133,12 +134,22 @@ async fn reload(State(agent): State<Agent>) -> Answer<Vec<&'static str>> {
     })
 }
 
-async fn list_blocks(State(agent): State<Agent>) -> Answer<Vec<BlockView>> {
-    agent.inbox.ask(Request::Blocks).await.map(Json).ok_or_else(Problem::stopping)
+async fn list_blocks(
+    State(agent): State<Agent>,
+    query: Result<Query<Around>, QueryRejection>,
+) -> Answer<Vec<BlockView>> {
+    let network = Around::read(query)?;
+    let request = |answer| Request::Blocks { network, answer };
+    agent.inbox.ask(request).await.map(Json).ok_or_else(Problem::stopping)
 }
 
-async fn list_nevers(State(agent): State<Agent>) -> Answer<Vec<Never>> {
-    agent.inbox.ask(Request::Nevers).await.map(Json).ok_or_else(Problem::stopping)
+async fn list_nevers(
+    State(agent): State<Agent>,
+    query: Result<Query<Around>, QueryRejection>,
+) -> Answer<Vec<Never>> {
+    let network = Around::read(query)?;
+    let request = |answer| Request::Nevers { network, answer };
+    agent.inbox.ask(request).await.map(Json).ok_or_else(Problem::stopping)
 }
 
 async fn add_block(
@@ -198,6 +209,21 @@ async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T>
     }
 }
 
+/// The network whose entries, in and around it, are wanted; none: all.
+#[derive(Debug, Deserialize)]
+struct Around {
+    network: Option<String>,
+}
+
+impl Around {
+    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<Option<IpNet>, Problem> {
+        let Query(Self { network }) =
+            query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+        let read = network.map(|text| parse_network(&text)).transpose();
+        read.map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error))
+    }
+}
+
 /// The network that a removal names.
 #[derive(Debug, Deserialize)]
 struct Named {
@@ -225,7 +251,17 @@ impl Wish {
         let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
         let network = parse_network(&request.network).map_err(|error| wrong(error.to_string()))?;
         check(request.minutes, &request.comment).map_err(wrong)?;
-        let span = request.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+        let span = match (request.minutes, request.until) {
+            (Some(_), Some(_)) => {
+                return Err(wrong("an entry has `until` or `minutes`, not both".to_owned()));
+            }
+            (Some(minutes), None) => Some(Duration::from_secs(minutes * 60)),
+            (None, Some(until)) => match until.since(clock::now().wall) {
+                Duration::ZERO => return Err(wrong("`until` is over; name a later time".to_owned())),
+                span => Some(span),
+            },
+            (None, None) => None,
+        };
         Ok(Self { network, span, comment: request.comment, force: request.force })
     }
 }

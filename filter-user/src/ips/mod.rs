@@ -102,7 +102,12 @@ pub enum Request {
         answer: oneshot::Sender<Vec<Outcome>>,
     },
     /// List the blocks.
-    Blocks(oneshot::Sender<Vec<BlockView>>),
+    Blocks {
+        /// In and around this network; none: all.
+        network: Option<IpNet>,
+        /// Where they go.
+        answer: oneshot::Sender<Vec<BlockView>>,
+    },
     /// Exempt a network.
     Never {
         /// Who.
@@ -128,7 +133,12 @@ pub enum Request {
         answer: oneshot::Sender<Result<Removed, Refusal>>,
     },
     /// List the exemptions.
-    Nevers(oneshot::Sender<Vec<Never>>),
+    Nevers {
+        /// In and around this network; none: all.
+        network: Option<IpNet>,
+        /// Where they go.
+        answer: oneshot::Sender<Vec<Never>>,
+    },
     /// Everything that decides whether an address is blocked.
     Standing(IpAddr, oneshot::Sender<Standing>),
     /// What covers a network, and what lies inside.

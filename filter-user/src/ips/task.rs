@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use filter_core::admin::{Gauge, SessionsView};
 use filter_core::client::ClientAddr;
-use filter_core::decision::{Block, Origin};
+use filter_core::decision::{Block, Never, Origin};
 use filter_core::detect::Probes;
 use filter_core::engine::{Effect, Engine, Manner};
 use filter_core::event::Event;
 use filter_core::limits::{Limits, Overflow};
 use filter_core::offence::{Kind, Offence};
 use filter_core::report::{Reception, Report};
+use filter_core::score::FORESEEN;
 use filter_core::smtp::voice::Voice;
 use filter_core::time::Instant;
+use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
@@ -120,12 +122,13 @@ impl Ips {
 
     /// Runs until the last [`Inbox`] has gone; gives the kernel filter back.
     pub async fn run(mut self) -> Enforcer {
+        let mut waiting = Vec::new();
         loop {
             let sleep = self.next_timeout();
             tokio::select! {
-                message = self.messages.recv() => match message {
-                    Some(message) => self.handle(message),
-                    None => return self.enforcer,
+                count = self.messages.recv_many(&mut waiting, FORESEEN) => match count {
+                    0 => return self.enforcer,
+                    _ => self.handle_all(&mut waiting),
                 },
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -142,6 +145,29 @@ impl Ips {
     fn next_timeout(&self) -> Duration {
         let until = |at: Instant| at.since(clock::instant()).saturating_add(Duration::from_millis(1));
         self.engine.poll_timeout().map_or(LONGEST_SLEEP, until).min(LONGEST_SLEEP)
+    }
+
+    /// What has come together. Of offences in a row the effects are carried out together, too; whoever is answered behind
+    /// them is answered when what they led to is in the kernel.
+    fn handle_all(&mut self, messages: &mut Vec<Message>) {
+        if messages.len() > 1 {
+            let client = |message: &Message| match message {
+                Message::Offence(client, _) => Some(*client),
+                Message::Report(report, _) => Some(report.who),
+                _ => None,
+            };
+            self.engine.foresee(messages.iter().filter_map(client));
+        }
+        for message in messages.drain(..) {
+            let has_no_answer = matches!(
+                message,
+                Message::Offence(..) | Message::Report(_, None) | Message::Success(..) | Message::Drop(_)
+            );
+            if !has_no_answer {
+                self.carry_out();
+            }
+            self.handle(message);
+        }
     }
 
     fn handle(&mut self, message: Message) {
@@ -333,8 +359,20 @@ impl Ips {
                 }
                 let _ = answer.send(outcomes);
             }
-            Request::Blocks(answer) => drop(answer.send(self.engine.blocks(now.instant).collect())),
-            Request::Nevers(answer) => drop(answer.send(self.engine.nevers().cloned().collect())),
+            Request::Blocks { network: None, answer } => {
+                drop(answer.send(self.engine.blocks(now.instant).collect()));
+            }
+            Request::Blocks { network: Some(network), answer } => {
+                drop(answer.send(self.engine.blocks_around(network, now.instant)));
+            }
+            Request::Nevers { network, answer } => {
+                let is_wanted = |never: &&Never| {
+                    let near =
+                        |network: IpNet| network.contains(&never.network) || never.network.contains(&network);
+                    network.is_none_or(near)
+                };
+                drop(answer.send(self.engine.nevers().filter(is_wanted).cloned().collect()));
+            }
             Request::Standing(address, answer) => {
                 drop(answer.send(self.engine.standing(ClientAddr::new(address), now)));
             }
