@@ -129,6 +129,30 @@ mod tests {
     }
 
     #[test]
+    fn what_contradicts_itself_is_refused_with_its_line_and_the_remedy() {
+        refused(
+            "[ips]\nclient_error_block_time = \"2h\"\nmaximum_block_time = \"1h\"\n",
+            &["gatepost.toml:3: maximum_block_time", "client_error_block_time, 2h", "at least"],
+        );
+        refused(
+            "[ips]\nrepeat_factor = 2\nclient_error_block_time = \"8d\"\n",
+            &["toml:3: maximum_block_time"],
+        );
+        refused("[ips]\nrepeat_factor = 2\nrepeat_memory = \"1m\"\n", &["toml:3: repeat_memory", "longer"]);
+        refused("[ips]\ncredit_for_success = 50\nmaximum_credit = 10\n", &["toml:3: maximum_credit", "50"]);
+        refused(
+            "[sessions]\nmaximum_incoming_sessions = 50\nsessions_to_reserve = 30\n",
+            &["toml:3: sessions_to_reserve", "reserve_sessions_for"],
+        );
+        refused(
+            "[sessions]\nmaximum_sessions = 50\nmaximum_incoming_sessions = 51\n",
+            &["toml:3: maximum_incoming_sessions", "at most"],
+        );
+        parse("[sessions]\nmaximum_sessions = 50\n").unwrap();
+        parse("[ips]\nclient_error_block_time = \"8d\"\n").unwrap();
+    }
+
+    #[test]
     fn the_shipped_file_shows_the_defaults() {
         let shipped = include_str!("../../../contrib/gatepost.toml");
         let uncomment =
