@@ -5,12 +5,11 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aya::maps::IterableMap as _;
+use aya::maps::Array;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, Pod};
 use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit};
@@ -118,6 +117,7 @@ impl Filter {
             .map_max_entries(maps::BLOCK.scopes_v6, scopes_v6)
             .map_max_entries(maps::BLOCK.prefixes_v4, prefixes)
             .map_max_entries(maps::BLOCK.prefixes_v6, prefixes)
+            .map_max_entries(maps::WICKET, gate::words_wicket(hosts_v4.saturating_add(scopes_v6)))
             .default_map_pin_directory(directory)
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
@@ -300,8 +300,7 @@ fn take<V: Pod + Send + Sync>(
 
 fn adopt<V: Pod + Send + Sync + HasLength>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
     let networks = list.entries()?.into_iter().map(|(network, _)| network);
-    let names = [list.names.gate_v4, list.names.gate_v6];
-    Gate::adopt(names, [list.gate_v4.map().fd().as_fd(), list.gate_v6.map().fd().as_fd()], key, networks)
+    Gate::adopt(list, key, networks)
 }
 
 fn prepare(directory: &Path) -> Result<(), KernelError> {
@@ -335,6 +334,8 @@ fn write_ports(maps: &mut Maps, wanted: &Settings) -> Result<abi::Settings, Kern
         layout_version: LAYOUT_VERSION,
         mode: if wanted.observe { mode::OBSERVE } else { mode::ENFORCE },
         drop_all: u32::from(wanted.drop_all),
+        // Of pinned maps, the size that they were made with stays.
+        wicket: maps.blocks.wicket.as_ref().map_or(0, Array::len),
         seed: if present.seed == 0 { secret::number() } else { present.seed },
         ..present
     })
