@@ -34,7 +34,10 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
-    let mut session = session.with_login_key(edge.login_key).with_rules(Arc::clone(&edge.rules));
+    let mut session = session
+        .with_login_key(edge.login_key)
+        .with_rules(Arc::clone(&edge.rules))
+        .with_bounds(service.bounds);
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
     let mut client = Stream::new(client);
@@ -207,6 +210,7 @@ impl Reporter<'_> {
                     inbox.succeeded(self.client, Success::Delivered);
                     self.service.messages.fetch_add(1, Ordering::Relaxed);
                 }
+                Event::Mended(fault) => self.service.tell_of_mending(self.client, fault),
                 Event::ServerFault(fault) => {
                     if let Some(chosen) = self.chosen {
                         self.service.backend.complain(chosen, fault);

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use filter_core::admin::ServiceView;
 use filter_core::client::ClientAddr;
 use filter_core::service::ServiceName;
+use filter_core::smtp::bounds::Bounds;
+use filter_core::smtp::line::Fault;
 use filter_core::smtp::session::Patience;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
@@ -23,11 +25,13 @@ pub struct Service {
     pub(super) edge: Arc<Edge>,
     pub(super) backend: Backend,
     pub(super) patience: Patience,
+    pub(super) bounds: Bounds,
     pub(super) book: BookId,
     pub(super) messages: AtomicU64,
     pub(super) name: ServiceName,
     proxy_from: Vec<IpNet>,
     balancers: Pace,
+    menders: Pace,
 }
 
 impl Service {
@@ -37,12 +41,14 @@ impl Service {
             edge,
             backend: Backend::new(config, name),
             patience: config.patience,
+            bounds: config.bounds,
             book,
             messages: AtomicU64::new(0),
             // What the configuration takes for a name is one.
             name: ServiceName::new(&config.name).unwrap_or(ServiceName::UNKNOWN),
             proxy_from: config.proxy_from.clone(),
             balancers: Pace::new(),
+            menders: Pace::new(),
         }
     }
 
@@ -81,6 +87,18 @@ impl Service {
     pub(super) fn is_balancer(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.proxy_from.iter().any(|network| network.contains(&address))
+    }
+
+    /// A client's line was mended before it went on: never in silence, and not once for each line either.
+    pub(super) fn tell_of_mending(&self, client: ClientAddr, fault: Fault) {
+        if self.menders.is_due() {
+            tracing::info!(
+                service = %self.name,
+                client = %client.ip(),
+                ?fault,
+                "a client's lines do not end with CR LF and are mended, as `line_ends` says; its program should be repaired"
+            );
+        }
     }
 
     /// A load balancer's header did not come, or cannot be read. That is for the log, and nobody's offence: no client is

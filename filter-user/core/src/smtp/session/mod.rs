@@ -10,8 +10,10 @@
 //! Behind STARTTLS the bytes are opaque and only counted.
 //!
 //! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
-//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one is refused.
+//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one passes and is refused, `bound` what
+//! there may not be more of.
 
+mod bound;
 mod due;
 mod input;
 mod message;
@@ -26,6 +28,7 @@ use alloc::sync::Arc;
 use bytes::{Buf, BytesMut};
 
 use crate::offence::{Kind, Offence};
+use crate::smtp::bounds::Bounds;
 use crate::smtp::event::{Event, Side};
 use crate::smtp::login::{Login, LoginKey};
 use crate::smtp::reply;
@@ -35,6 +38,7 @@ use crate::time::Instant;
 
 pub use patience::Patience;
 
+use bound::Used;
 use due::Due;
 use input::Input;
 use message::Passing;
@@ -78,6 +82,8 @@ pub struct Session {
     voice: Arc<Voice>,
     rules: Arc<Rules>,
     patience: Patience,
+    bounds: Bounds,
+    used: Used,
     input: Input,
     due: VecDeque<Due>,
     events: VecDeque<Event>,
@@ -92,6 +98,8 @@ pub struct Session {
     server_sent: u64,
     offered: Offered,
     manners: Manners,
+    /// When the client connected.
+    began: Instant,
     /// When something was last completed, or the turn last passed.
     since: Instant,
     /// Whose turn it was then.
@@ -118,6 +126,9 @@ impl Session {
             voice,
             rules: Arc::default(),
             patience,
+            bounds: Bounds::default(),
+            used: Used::default(),
+            began: now,
             input: Input::Waiting,
             due: VecDeque::from([Due::Greeting { spoke_early: false }]),
             events: VecDeque::new(),
@@ -154,6 +165,13 @@ impl Session {
     #[must_use]
     pub fn with_rules(mut self, rules: Arc<Rules>) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// With other bounds than the default ones.
+    #[must_use]
+    pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 

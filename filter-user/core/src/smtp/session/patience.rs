@@ -19,11 +19,17 @@ pub struct Patience {
     pub client: Duration,
     /// For a reply of the mail server (RFC 5321 section 4.5.3.2.6 asks for 10 minutes after a message).
     pub server: Duration,
+    /// For a client's whole session, while it is the client's turn: a mail server that is asked still answers.
+    pub session: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { client: Duration::from_mins(5), server: Duration::from_mins(10) }
+        Self {
+            client: Duration::from_mins(5),
+            server: Duration::from_mins(10),
+            session: Duration::from_hours(2),
+        }
     }
 }
 
@@ -86,11 +92,16 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Instant {
-        self.since.after(match self.turn() {
-            _ if self.is_parting() => FAREWELL,
-            Side::Client => self.patience.client,
-            Side::Server => self.patience.server,
-        })
+        match self.turn() {
+            _ if self.is_parting() => self.since.after(FAREWELL),
+            Side::Client => self.since.after(self.patience.client).min(self.end()),
+            Side::Server => self.since.after(self.patience.server),
+        }
+    }
+
+    /// When the whole session has to be over.
+    fn end(&self) -> Instant {
+        self.began.after(self.patience.session)
     }
 
     /// Time has passed.
@@ -103,7 +114,9 @@ impl Session {
         } else if self.turn() == Side::Server {
             self.give_up(ServerFault::Silent);
         } else {
-            let detail: &[u8] = if self.to_client.is_empty() {
+            let detail: &[u8] = if now >= self.end() {
+                b"the session took too long"
+            } else if self.to_client.is_empty() {
                 b"nothing whole in time"
             } else {
                 b"replies not read in time"

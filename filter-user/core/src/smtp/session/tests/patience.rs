@@ -100,7 +100,7 @@ fn a_server_that_takes_no_more_of_a_message_is_at_fault() {
     let mut talk = Talk::greeted();
     talk.client("DATA\r\n").server("354 Go on\r\n");
     talk.heard();
-    talk.client(&"x".repeat(BUFFER_LIMIT));
+    talk.client(&"x\r\n".repeat(BUFFER_LIMIT / 2));
     assert_eq!(talk.session.poll_timeout(), START.after(Duration::from_mins(10)));
     talk.wait();
     assert_eq!((talk.offences.len(), talk.fault), (0, Some(ServerFault::Silent)));
