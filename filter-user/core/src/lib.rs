@@ -25,6 +25,8 @@ pub mod offence;
 pub mod report;
 pub mod service;
 
+pub mod recent;
+
 pub mod detect;
 
 pub mod limits;

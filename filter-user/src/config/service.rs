@@ -22,6 +22,10 @@ const FIRST: &str = "smtp";
 
 /// How long a mail server may take to accept a connection, unless the configuration says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long strangers wait for the greeting, unless the configuration says otherwise.
+const GREET_DELAY: Duration = Duration::from_secs(2);
+/// Longest such wait; clients give up after minutes (RFC 5321 section 4.5.3.2.1), and meanwhile each takes a place.
+const GREET_DELAY_LIMIT: Duration = Duration::from_mins(1);
 /// Mail servers of one service; a client waits for one after the other.
 const MAIL_SERVERS_LIMIT: usize = 16;
 
@@ -40,6 +44,8 @@ pub struct ServiceConfig {
     pub connect_timeout: Duration,
     /// How long each side may take.
     pub patience: Patience,
+    /// How long a client that nobody knows waits for the greeting.
+    pub greet_delay: Duration,
     /// How much a session may ask for, and how its lines must end.
     pub bounds: Bounds,
     /// Load balancers, whose PROXY headers are required and believed; nobody else's are.
@@ -95,6 +101,7 @@ pub(super) struct Service {
     client_timeout: Option<Spanned<String>>,
     server_timeout: Option<Spanned<String>>,
     session_timeout: Option<Spanned<String>>,
+    greet_delay: Option<Spanned<String>>,
     line_ends: Option<LineEndsWord>,
     longest_line: Option<Spanned<usize>>,
     maximum_recipients: Option<Spanned<u32>>,
@@ -174,6 +181,7 @@ impl Service {
             client_timeout: self.client_timeout.or(other.client_timeout),
             server_timeout: self.server_timeout.or(other.server_timeout),
             session_timeout: self.session_timeout.or(other.session_timeout),
+            greet_delay: self.greet_delay.or(other.greet_delay),
             line_ends: self.line_ends.or(other.line_ends),
             longest_line: self.longest_line.or(other.longest_line),
             maximum_recipients: self.maximum_recipients.or(other.maximum_recipients),
@@ -232,10 +240,25 @@ impl Service {
                 session: span("session_timeout", self.session_timeout, Duration::from_mins(1), place)?
                     .unwrap_or(patience.session),
             },
+            greet_delay: greet_delay(self.greet_delay, place)?,
             bounds,
             proxy_from: proxy_from.unwrap_or_default(),
             limits: self.sessions.map(own).transpose()?,
         })
+    }
+}
+
+/// How long strangers wait for the greeting.
+fn greet_delay(text: Option<Spanned<String>>, place: &Place<'_>) -> Result<Duration, ConfigError> {
+    let at = text.as_ref().map(Spanned::span);
+    match span("greet_delay", text, Duration::ZERO, place)? {
+        Some(delay) if delay > GREET_DELAY_LIMIT => {
+            let message = format!(
+                "at most {GREET_DELAY_LIMIT:?}: a client that waits takes a place; \"2s\" is usual, \"0s\" is none"
+            );
+            Err(place.value(at, "greet_delay", message))
+        }
+        delay => Ok(delay.unwrap_or(GREET_DELAY)),
     }
 }
 
@@ -343,6 +366,7 @@ mod tests {
         refused("[services.a]\nlissten = []", &["gatepost.toml:2", "lissten", "listen"]);
         refused("[smtp]\nmail_servers = []", &["gatepost.toml:2", "mail_servers", "16"]);
         refused("[smtp]\nmail_servers = [\"127.0.0.1:1\",\n\"127.0.0.1:1\"]", &["gatepost.toml:2", "twice"]);
+        refused("[smtp]\ngreet_delay = \"2m\"", &["gatepost.toml:2", "greet_delay", "60s", "0s"]);
         refused("[smtp]\nline_ends = \"lax\"", &["gatepost.toml:2", "reject", "normalize"]);
         refused("[smtp]\nlongest_line = 999", &["gatepost.toml:2", "longest_line", "1000"]);
         refused("[smtp]\nmaximum_recipients = 99", &["gatepost.toml:2", "maximum_recipients", "100", "0"]);

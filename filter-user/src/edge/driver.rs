@@ -34,7 +34,9 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
+    let greet_delay = if place.is_strange { service.greet_delay } else { Duration::ZERO };
     let mut session = session
+        .with_greet_delay(greet_delay)
         .with_login_key(edge.login_key)
         .with_rules(Arc::clone(&edge.rules))
         .with_bounds(service.bounds);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use filter_core::admin::ServiceView;
 use filter_core::client::ClientAddr;
@@ -26,6 +27,8 @@ pub struct Service {
     pub(super) backend: Backend,
     pub(super) patience: Patience,
     pub(super) bounds: Bounds,
+    /// How long strangers wait for the greeting.
+    pub(super) greet_delay: Duration,
     pub(super) book: BookId,
     pub(super) messages: AtomicU64,
     pub(super) name: ServiceName,
@@ -42,6 +45,7 @@ impl Service {
             backend: Backend::new(config, name),
             patience: config.patience,
             bounds: config.bounds,
+            greet_delay: config.greet_delay,
             book,
             messages: AtomicU64::new(0),
             // What the configuration takes for a name is one.

@@ -32,6 +32,8 @@ pub struct Place {
     messages: mpsc::UnboundedSender<Message>,
     /// Resolves when the session is to end.
     pub sanction: Sanction,
+    /// Whether its client is neither one of ours nor known by what it did lately.
+    pub is_strange: bool,
 }
 
 impl Drop for Place {
@@ -154,6 +156,6 @@ impl Sessions {
         let id = SessionId(self.opened);
         let (end, sanction) = oneshot::channel();
         self.open.insert(id, Open { client, book, permit, end: Some(end) });
-        Some(Place { id, messages, sanction })
+        Some(Place { id, messages, sanction, is_strange: true })
     }
 }

@@ -119,6 +119,7 @@ impl Session {
                     }
                 }
                 Input::Opaque => {
+                    self.has_begun_tls = true;
                     self.forward(self.from_client.len());
                     self.rewind(now);
                 }

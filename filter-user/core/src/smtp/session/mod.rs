@@ -24,6 +24,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -100,6 +101,8 @@ pub struct Session {
     manners: Manners,
     /// When the client connected.
     began: Instant,
+    /// How long the greeting is kept back.
+    greet_delay: Duration,
     /// When something was last completed, or the turn last passed.
     since: Instant,
     /// Whose turn it was then.
@@ -114,6 +117,8 @@ pub struct Session {
     passing: Option<Box<Passing>>,
     /// How the message was refused that the mail server will not hear the end of.
     refused: Option<String>,
+    /// Whether the client has sent its first byte of TLS.
+    has_begun_tls: bool,
     /// Whether the mail server has been given up.
     left_server: bool,
     over: bool,
@@ -129,6 +134,7 @@ impl Session {
             bounds: Bounds::default(),
             used: Used::default(),
             began: now,
+            greet_delay: Duration::ZERO,
             input: Input::Waiting,
             due: VecDeque::from([Due::Greeting { spoke_early: false }]),
             events: VecDeque::new(),
@@ -149,6 +155,7 @@ impl Session {
             presence: Presence::Talking,
             passing: None,
             refused: None,
+            has_begun_tls: false,
             left_server: false,
             over: false,
         }
@@ -165,6 +172,14 @@ impl Session {
     #[must_use]
     pub fn with_rules(mut self, rules: Arc<Rules>) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// With a greeting that is kept back for so long from the beginning: who speaks before it does not wait as RFC 5321 section 3.1
+    /// has it. The mail server is connected to meanwhile.
+    #[must_use]
+    pub const fn with_greet_delay(mut self, delay: Duration) -> Self {
+        self.greet_delay = delay;
         self
     }
 
@@ -216,11 +231,15 @@ impl Session {
             return;
         }
         if matches!(self.input, Input::Opaque) {
+            // In TLS the client speaks first (RFC 8446 section 2). What comes before that was said before TLS, however late it arrives.
+            if !self.has_begun_tls {
+                return;
+            }
             self.to_client.extend_from_slice(bytes);
             return self.rewind(now);
         }
         self.from_server.extend_from_slice(bytes);
-        while !self.over && !matches!(self.input, Input::Opaque) {
+        while !self.over && !matches!(self.input, Input::Opaque) && !self.is_greeting_kept_back(now) {
             let buffer = self.from_server.split();
             match reply::front(&buffer) {
                 Ok(None) => {
@@ -242,6 +261,11 @@ impl Session {
     pub fn handle_server_closed(&mut self) {
         if self.left_server {
             return;
+        }
+        // What it has said instead of a greeting is not waited with for nobody.
+        if !self.from_server.is_empty() && self.greet_delay > Duration::ZERO {
+            self.greet_delay = Duration::ZERO;
+            self.handle_server(&[], self.began);
         }
         let answered = self.over || self.is_parting() || matches!(self.input, Input::Opaque);
         if !answered {

@@ -6,6 +6,7 @@ use crate::offence::{Kind, Offence};
 use crate::smtp::event::{ServerFault, Side};
 use crate::time::Instant;
 
+use super::due::Due;
 use super::input::Input;
 use super::{BUFFER_LIMIT, Presence, Session};
 
@@ -93,10 +94,21 @@ impl Session {
     /// When [`Session::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Instant {
         match self.turn() {
+            _ if self.keeps_greeting() => self.began.after(self.greet_delay),
             _ if self.is_parting() => self.since.after(FAREWELL),
             Side::Client => self.since.after(self.patience.client).min(self.end()),
             Side::Server => self.since.after(self.patience.server),
         }
+    }
+
+    /// Whether there is something to be handed on when the greet delay is over.
+    fn keeps_greeting(&self) -> bool {
+        !self.from_server.is_empty() && self.is_greeting_kept_back(self.began)
+    }
+
+    /// Whether the mail server's greeting is there and not yet to be heard.
+    pub(super) fn is_greeting_kept_back(&self, now: Instant) -> bool {
+        matches!(self.due.front(), Some(Due::Greeting { .. })) && now < self.began.after(self.greet_delay)
     }
 
     /// When the whole session has to be over.
@@ -108,6 +120,10 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         if now < self.poll_timeout() || self.over {
             return;
+        }
+        if self.keeps_greeting() {
+            self.greet_delay = Duration::ZERO;
+            return self.handle_server(&[], now);
         }
         if self.is_parting() || matches!(self.input, Input::Opaque) {
             self.over = true;
