@@ -135,6 +135,11 @@ impl Client {
         Ok(socket.set_linger(Some(Duration::ZERO))?)
     }
 
+    /// Its socket, of which nothing has been read.
+    pub fn into_stream(self) -> TcpStream {
+        self.reader.into_inner()
+    }
+
     /// Says goodbye.
     pub fn quit(mut self) -> Result<()> {
         self.ask("QUIT", 221).map(drop)

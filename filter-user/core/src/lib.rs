@@ -48,3 +48,6 @@ pub mod admin;
 pub mod ids;
 pub mod import;
 pub mod neighbourhood;
+
+#[cfg(any(test, feature = "script"))]
+pub mod script;

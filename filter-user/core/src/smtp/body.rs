@@ -101,6 +101,8 @@ pub struct Body {
     reader: Reader,
     /// Bytes that have gone on.
     passed: u64,
+    /// Whether a dot has looked like the end and was not.
+    disguised: bool,
 }
 
 #[derive(Debug)]
@@ -118,7 +120,7 @@ pub struct Taken {
     pub ended: bool,
     /// What was mended first.
     pub mended: Option<Fault>,
-    /// Whether a dot looked like the end of the message and was not.
+    /// Whether a dot looked like the end of the message and was not, for the first time.
     pub disguised: bool,
 }
 
@@ -129,7 +131,7 @@ impl Body {
             LineEnds::Reject => Reader::Strict(BodyScanner::new(bounds.text_line)),
             LineEnds::Normalize => Reader::Lenient(Mender::new(bounds.text_line)),
         };
-        Self { reader, passed: 0 }
+        Self { reader, passed: 0, disguised: false }
     }
 
     /// Takes what is at the front of a buffer, and mends it there if it is to be mended.
@@ -145,7 +147,9 @@ impl Body {
                 let length = out.len();
                 out.extend_from_slice(buffer.get(mended.taken..).unwrap_or_default());
                 *buffer = out;
-                Taken { length, ended: mended.ended, mended: mended.fault, disguised: mended.disguised }
+                let disguised = mended.disguised && !self.disguised;
+                self.disguised |= disguised;
+                Taken { length, ended: mended.ended, mended: mended.fault, disguised }
             }
         };
         self.passed += taken.length as u64;
