@@ -162,6 +162,7 @@ pin_directory = \"{pins}\"
 [smtp]
 listen = [\"{GATEWAY_V4}:25\", \"[{GATEWAY_V6}]:25\"]
 mail_servers = \"{mail_server}\"
+greet_delay = \"0s\"
 {sections}",
         state = state.display(),
         pins = pins.display(),

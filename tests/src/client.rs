@@ -150,6 +150,11 @@ impl Client {
         Ok(client)
     }
 
+    /// Its socket, of which nothing has been read.
+    pub fn into_stream(self) -> TcpStream {
+        self.reader.into_inner()
+    }
+
     /// Says goodbye.
     pub fn quit(mut self) -> Result<()> {
         self.ask("QUIT", 221).map(drop)

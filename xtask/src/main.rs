@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod ci;
+mod fuzz;
 mod kernels;
 mod lab;
 mod run;
@@ -58,6 +59,14 @@ enum Verb {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Feed a reader of hostile bytes with whatever breaks it: line, command, reply, body, mime or session
+    Fuzz {
+        /// The target
+        name: String,
+        /// For how long
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Build a small world of clients, gateway and mail server, and keep it until Ctrl-C
     Lab,
     /// Everything that must be green before a commit lands
@@ -72,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Test { kernels: true, .. } => kernels::kernels(),
         Verb::Test { arguments, .. } => test::test(&arguments),
         Verb::Bench { name, arguments } => bench::bench(&name, &arguments),
+        Verb::Fuzz { name, seconds } => fuzz::fuzz(&name, seconds),
         Verb::Lab => lab::lab(),
         Verb::Ci => ci::ci(),
     };

@@ -25,6 +25,8 @@ pub mod offence;
 pub mod report;
 pub mod service;
 
+pub mod recent;
+
 pub mod detect;
 
 pub mod limits;
@@ -47,3 +49,6 @@ pub mod ids;
 pub mod import;
 pub mod neighbourhood;
 pub mod open;
+
+#[cfg(any(test, feature = "script"))]
+pub mod script;

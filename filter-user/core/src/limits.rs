@@ -35,6 +35,11 @@ impl Limits {
     pub fn is_local(&self, client: ClientAddr) -> bool {
         contains(&self.no_auth_networks, client)
     }
+
+    /// Whether a client is one of ours, or one for whom sessions are reserved.
+    pub fn is_familiar(&self, client: ClientAddr) -> bool {
+        self.is_local(client) || contains(&self.reserve_sessions_for, client)
+    }
 }
 
 /// Which limit a client ran into.

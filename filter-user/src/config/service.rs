@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use filter_core::client::ScopeWidth;
 use filter_core::limits::Limits;
+use filter_core::smtp::bounds::{Bounds, LineEnds};
 use filter_core::smtp::session::Patience;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -24,6 +25,10 @@ const FIRST: &str = "smtp";
 
 /// How long a mail server may take to accept a connection, unless the configuration says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long strangers wait for the greeting, unless the configuration says otherwise.
+const GREET_DELAY: Duration = Duration::from_secs(2);
+/// Longest such wait; clients give up after minutes (RFC 5321 section 4.5.3.2.1), and meanwhile each takes a place.
+const GREET_DELAY_LIMIT: Duration = Duration::from_mins(1);
 /// Mail servers of one service; a client waits for one after the other.
 const MAIL_SERVERS_LIMIT: usize = 16;
 
@@ -42,6 +47,10 @@ pub struct ServiceConfig {
     pub connect_timeout: Duration,
     /// How long each side may take.
     pub patience: Patience,
+    /// How long a client that nobody knows waits for the greeting.
+    pub greet_delay: Duration,
+    /// How much a session may ask for, and how its lines must end.
+    pub bounds: Bounds,
     /// Load balancers, whose PROXY headers are required and believed; nobody else's are.
     pub proxy_from: Vec<IpNet>,
     /// TLS with clients and with mail servers.
@@ -97,6 +106,12 @@ pub(super) struct Service {
     connect_timeout: Option<Spanned<String>>,
     client_timeout: Option<Spanned<String>>,
     server_timeout: Option<Spanned<String>>,
+    session_timeout: Option<Spanned<String>>,
+    greet_delay: Option<Spanned<String>>,
+    line_ends: Option<LineEndsWord>,
+    longest_line: Option<Spanned<usize>>,
+    maximum_recipients: Option<Spanned<u32>>,
+    maximum_message_size: Option<u64>,
     proxy_from: Option<Spanned<Networks>>,
     tls: Option<Spanned<tls::Choice>>,
     certificates: Option<Spanned<Vec<CertificateFiles>>>,
@@ -107,6 +122,13 @@ pub(super) struct Service {
     mail_server_ca: Option<PathBuf>,
     mail_server_name: Option<Spanned<String>>,
     sessions: Option<Sessions>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LineEndsWord {
+    Reject,
+    Normalize,
 }
 
 /// What the services share.
@@ -172,6 +194,12 @@ impl Service {
             connect_timeout: self.connect_timeout.or(other.connect_timeout),
             client_timeout: self.client_timeout.or(other.client_timeout),
             server_timeout: self.server_timeout.or(other.server_timeout),
+            session_timeout: self.session_timeout.or(other.session_timeout),
+            greet_delay: self.greet_delay.or(other.greet_delay),
+            line_ends: self.line_ends.or(other.line_ends),
+            longest_line: self.longest_line.or(other.longest_line),
+            maximum_recipients: self.maximum_recipients.or(other.maximum_recipients),
+            maximum_message_size: self.maximum_message_size.or(other.maximum_message_size),
             proxy_from: self.proxy_from.or(other.proxy_from),
             tls: self.tls.or(other.tls),
             certificates: self.certificates.or(other.certificates),
@@ -217,6 +245,17 @@ impl Service {
         let patience = Patience::default();
         let second = Duration::from_secs(1);
         let proxy_from = self.proxy_from.map(|list| networks("proxy_from", list, place)).transpose()?;
+        let bounds = Bounds {
+            line_ends: match self.line_ends {
+                None | Some(LineEndsWord::Reject) => LineEnds::Reject,
+                Some(LineEndsWord::Normalize) => LineEnds::Normalize,
+            },
+            text_line: at_least("longest_line", self.longest_line, 1000, place)?
+                .unwrap_or(Bounds::default().text_line),
+            recipients: at_least("maximum_recipients", self.maximum_recipients, 100, place)?
+                .unwrap_or(Bounds::default().recipients),
+            message_size: self.maximum_message_size.unwrap_or(Bounds::default().message_size),
+        };
         let own = |sessions: Sessions| sessions.or(shared.sessions).validate(shared.scope_width, place);
         Ok(ServiceConfig {
             name: name.to_owned(),
@@ -230,11 +269,46 @@ impl Service {
                     .unwrap_or(patience.client),
                 server: span("server_timeout", self.server_timeout, second, place)?
                     .unwrap_or(patience.server),
+                session: span("session_timeout", self.session_timeout, Duration::from_mins(1), place)?
+                    .unwrap_or(patience.session),
             },
+            greet_delay: greet_delay(self.greet_delay, place)?,
+            bounds,
             proxy_from: proxy_from.unwrap_or_default(),
             tls: tls.validate(place)?,
             limits: self.sessions.map(own).transpose()?,
         })
+    }
+}
+
+/// How long strangers wait for the greeting.
+fn greet_delay(text: Option<Spanned<String>>, place: &Place<'_>) -> Result<Duration, ConfigError> {
+    let at = text.as_ref().map(Spanned::span);
+    match span("greet_delay", text, Duration::ZERO, place)? {
+        Some(delay) if delay > GREET_DELAY_LIMIT => {
+            let message = format!(
+                "at most {GREET_DELAY_LIMIT:?}: a client that waits takes a place; \"2s\" is usual, \"0s\" is none"
+            );
+            Err(place.value(at, "greet_delay", message))
+        }
+        delay => Ok(delay.unwrap_or(GREET_DELAY)),
+    }
+}
+
+/// A number that RFC 5321 section 4.5.3.1 does not let be smaller; 0: no bound.
+fn at_least<N: Copy + PartialOrd + Default + std::fmt::Display>(
+    name: &'static str,
+    number: Option<Spanned<N>>,
+    least: N,
+    place: &Place<'_>,
+) -> Result<Option<N>, ConfigError> {
+    match number {
+        Some(number) if *number.get_ref() < least && *number.get_ref() != N::default() => {
+            let message =
+                format!("RFC 5321 wants room for {least}; write {least} or more, or 0 for no bound");
+            Err(place.value(Some(number.span()), name, message))
+        }
+        number => Ok(number.map(Spanned::into_inner)),
     }
 }
 
@@ -261,6 +335,8 @@ fn mail_servers(list: Option<Spanned<Addresses>>, place: &Place<'_>) -> Result<V
 
 #[cfg(test)]
 mod tests {
+    use filter_core::smtp::bounds::{Bounds, LineEnds};
+
     use super::super::Config;
 
     fn refused(text: &str, words: &[&str]) {
@@ -291,6 +367,23 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_inherited_and_0_is_none() {
+        let config = Config::parse(
+            "[smtp]\nline_ends = \"normalize\"\nmaximum_recipients = 100\n[services.a]\nlisten = [\"[::]:26\"]\n\
+             line_ends = \"reject\"\nmaximum_message_size = 0\nlongest_line = 0\nsession_timeout = \"1h\"\n",
+            None,
+        )
+        .unwrap();
+        let [smtp, other] = &config.services[..] else { panic!("{:?}", config.services) };
+        assert_eq!(
+            smtp.bounds,
+            Bounds { line_ends: LineEnds::Normalize, recipients: 100, ..Bounds::default() }
+        );
+        let theirs = Bounds { recipients: 100, message_size: 0, text_line: 0, ..Bounds::default() };
+        assert_eq!((other.bounds, other.patience.session.as_secs()), (theirs, 3600));
+    }
+
+    #[test]
     fn mistakes_in_a_service_are_answered_with_their_line() {
         refused(
             "[services.submission]\nmail_server = \"192.0.2.1:25\"",
@@ -306,6 +399,11 @@ mod tests {
         refused("[services.a]\nlissten = []", &["gatepost.toml:2", "lissten", "listen"]);
         refused("[smtp]\nmail_servers = []", &["gatepost.toml:2", "mail_servers", "16"]);
         refused("[smtp]\nmail_servers = [\"127.0.0.1:1\",\n\"127.0.0.1:1\"]", &["gatepost.toml:2", "twice"]);
+        refused("[smtp]\ngreet_delay = \"2m\"", &["gatepost.toml:2", "greet_delay", "60s", "0s"]);
+        refused("[smtp]\nline_ends = \"lax\"", &["gatepost.toml:2", "reject", "normalize"]);
+        refused("[smtp]\nlongest_line = 999", &["gatepost.toml:2", "longest_line", "1000"]);
+        refused("[smtp]\nmaximum_recipients = 99", &["gatepost.toml:2", "maximum_recipients", "100", "0"]);
+        refused("[smtp]\nsession_timeout = \"1s\"", &["gatepost.toml:2", "session_timeout"]);
         refused("[smtp]\nproxy_from = \"10.0.0.5/8\"", &["gatepost.toml:2", "10.0.0.0/8"]);
         refused(
             "[services.a]\nlisten = [\"[::]:26\"]\n[services.a.sessions]\nsessions_to_reserve = 101",

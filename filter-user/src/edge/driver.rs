@@ -35,8 +35,13 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
-    let mut session =
-        session.with_login_key(edge.login_key).with_rules(Arc::clone(&edge.rules)).with_tls(service.tls);
+    let greet_delay = if place.is_strange { service.greet_delay } else { Duration::ZERO };
+    let mut session = session
+        .with_greet_delay(greet_delay)
+        .with_login_key(edge.login_key)
+        .with_rules(Arc::clone(&edge.rules))
+        .with_bounds(service.bounds)
+        .with_tls(service.tls);
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
     let mut client = Stream::new(client);
@@ -265,6 +270,7 @@ impl Reporter<'_> {
                     self.service.messages.fetch_add(1, Ordering::Relaxed);
                     self.live.accepted_message();
                 }
+                Event::Mended(fault) => self.service.tell_of_mending(self.client, fault),
                 Event::ServerFault(fault) => {
                     if let Some(chosen) = self.chosen {
                         self.service.backend.complain(chosen, fault);

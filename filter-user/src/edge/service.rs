@@ -3,10 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use filter_core::admin::ServiceView;
 use filter_core::client::ClientAddr;
 use filter_core::service::ServiceName;
+use filter_core::smtp::bounds::Bounds;
+use filter_core::smtp::line::Fault;
 use filter_core::smtp::session::{Patience, Tls};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
@@ -26,6 +29,9 @@ pub struct Service {
     pub(super) edge: Arc<Edge>,
     pub(super) backend: Backend,
     pub(super) patience: Patience,
+    pub(super) bounds: Bounds,
+    /// How long strangers wait for the greeting.
+    pub(super) greet_delay: Duration,
     pub(super) book: BookId,
     pub(super) messages: AtomicU64,
     pub(super) tls: Tls,
@@ -33,6 +39,7 @@ pub struct Service {
     pub(super) name: ServiceName,
     proxy_from: Vec<IpNet>,
     balancers: Pace,
+    menders: Pace,
 }
 
 impl Service {
@@ -51,12 +58,15 @@ impl Service {
             tls: config.tls.clients,
             renewal: front.map(|front| Renewal::new(&config.name, front)),
             patience: config.patience,
+            bounds: config.bounds,
+            greet_delay: config.greet_delay,
             book,
             messages: AtomicU64::new(0),
             // What the configuration takes for a name is one.
             name: ServiceName::new(&config.name).unwrap_or(ServiceName::UNKNOWN),
             proxy_from: config.proxy_from.clone(),
             balancers: Pace::new(),
+            menders: Pace::new(),
         }
     }
 
@@ -122,6 +132,18 @@ impl Service {
     pub(super) fn is_balancer(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.proxy_from.iter().any(|network| network.contains(&address))
+    }
+
+    /// A client's line was mended before it went on: never in silence, and not once for each line either.
+    pub(super) fn tell_of_mending(&self, client: ClientAddr, fault: Fault) {
+        if self.menders.is_due() {
+            tracing::info!(
+                service = %self.name,
+                client = %client.ip(),
+                ?fault,
+                "a client's lines do not end with CR LF and are mended, as `line_ends` says; its program should be repaired"
+            );
+        }
     }
 
     /// A load balancer's header did not come, or cannot be read. That is for the log, and nobody's offence: no client is

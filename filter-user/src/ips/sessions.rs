@@ -34,6 +34,8 @@ pub struct Place {
     messages: mpsc::UnboundedSender<Message>,
     /// Resolves when the session is to end.
     pub sanction: Sanction,
+    /// Whether its client is neither one of ours nor known by what it did lately.
+    pub is_strange: bool,
     /// Where the session tells of itself.
     pub live: Arc<Live>,
 }
@@ -192,6 +194,6 @@ impl Sessions {
         let (end, sanction) = oneshot::channel();
         let live = Arc::new(Live::new(clock::instant()));
         self.open.insert(id, Open { client, book, permit, live: Arc::clone(&live), end: Some(end) });
-        Some(Place { id, messages, sanction, live })
+        Some(Place { id, messages, sanction, is_strange: true, live })
     }
 }

@@ -12,6 +12,7 @@ use filter_core::engine::{Effect, Engine, Manner};
 use filter_core::event::Event;
 use filter_core::limits::{Limits, Overflow};
 use filter_core::offence::{Kind, Offence};
+use filter_core::recent::Recent;
 use filter_core::report::{Reception, Report};
 use filter_core::score::FORESEEN;
 use filter_core::smtp::voice::Voice;
@@ -20,7 +21,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
-use super::sessions::{Ledger, Sessions};
+use super::sessions::{BookId, Ledger, Place, Sessions};
 use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Request, Sighting, journal};
 use crate::clock;
 use crate::ids::IdsLog;
@@ -29,6 +30,9 @@ use crate::store::{Entry, Store};
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// How long a client is known that has delivered a message or logged in: a mailing list that writes once a week is.
+const WELCOME_SPAN: Duration = Duration::from_hours(8 * 24);
 
 /// The replies that end or refuse sessions, shared by all who hear them.
 #[derive(Debug, Clone)]
@@ -79,6 +83,8 @@ pub struct Ips {
     probes: Probes,
     /// About reports that are none of a client.
     complaints: Pace,
+    /// Who has delivered a message or logged in.
+    welcome: Recent,
     closing: bool,
 }
 
@@ -102,6 +108,7 @@ impl Ips {
             offences: 0,
             probes: Probes::default(),
             complaints: Pace::new(),
+            welcome: Recent::new(WELCOME_SPAN),
             closing: false,
         };
         (ips, inbox)
@@ -193,7 +200,11 @@ impl Ips {
                     let _ = answer.send(reception);
                 }
             }
-            Message::Success(client, how) => self.engine.handle_success(client, how, clock::now()),
+            Message::Success(client, how) => {
+                let scope = self.engine.policy().scope_width.scope_of(client);
+                self.welcome.note(scope, clock::instant());
+                self.engine.handle_success(client, how, clock::now());
+            }
             Message::Drop(drop) => self.engine.handle_drop(drop, clock::now()),
             Message::Request(request) => self.answer(request),
             Message::Close(done) => {
@@ -223,7 +234,7 @@ impl Ips {
             return Some(reply);
         }
         let overflow = match self.sessions.admit(client, book) {
-            Ok(place) => return place.map(Admission::Admitted),
+            Ok(place) => return place.map(|place| self.introduce(place, client, book)),
             Err(overflow) => overflow,
         };
         if look == Look::First {
@@ -234,12 +245,21 @@ impl Ips {
             self.offend(client, offence.at(service));
         }
         if self.engine.policy().observe {
-            return self.sessions.admit_beyond(client, book).map(Admission::Admitted);
+            let place = self.sessions.admit_beyond(client, book);
+            return place.map(|place| self.introduce(place, client, book));
         }
         Some(match overflow {
             Overflow::PerAddress => refused(&self.replies.too_many_from_address, true),
             Overflow::Total | Overflow::Incoming => refused(&self.replies.too_many, true),
         })
+    }
+
+    /// Says of a place whether its client is a stranger.
+    fn introduce(&mut self, mut place: Place, client: ClientAddr, book: BookId) -> Admission {
+        let scope = self.engine.policy().scope_width.scope_of(client);
+        let is_ours = self.sessions.ledger(book).is_some_and(|ledger| ledger.limits.is_familiar(client));
+        place.is_strange = !is_ours && !self.welcome.knows(scope, clock::instant());
+        Admission::Admitted(place)
     }
 
     fn offend(&mut self, client: ClientAddr, offence: Offence) {

@@ -4,31 +4,27 @@
 
 use core::time::Duration;
 
-use hashbrown::HashMap;
-
 use crate::client::Scope;
+use crate::recent::Recent;
 use crate::time::Instant;
 
 /// How long such a session is remembered.
 const MEMORY: Duration = Duration::from_hours(1);
-/// Scopes that are remembered; beyond it the older half is forgotten.
-const SCOPES_LIMIT: usize = 131_072;
 
 /// Who had a session without a transaction, and when last.
-#[derive(Debug, Default)]
-pub struct Probes {
-    recent: HashMap<Scope, Instant>,
-    older: HashMap<Scope, Instant>,
+#[derive(Debug)]
+pub struct Probes(Recent);
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self(Recent::new(MEMORY))
+    }
 }
 
 impl Probes {
-    /// A scope had such a session; whether it is one more within [`MEMORY`].
+    /// A scope had such a session; whether it is one more within an hour.
     pub fn is_repeated(&mut self, scope: Scope, now: Instant) -> bool {
-        let known = self.recent.insert(scope, now).or_else(|| self.older.remove(&scope));
-        if self.recent.len() > SCOPES_LIMIT / 2 {
-            self.older = core::mem::take(&mut self.recent);
-        }
-        known.is_some_and(|last| now.since(last) <= MEMORY)
+        self.0.note(scope, now)
     }
 }
 
@@ -49,16 +45,5 @@ mod tests {
         assert!(!probes.is_repeated(scope(2), at(1)));
         assert!(probes.is_repeated(scope(1), at(60)));
         assert!(!probes.is_repeated(scope(1), at(121)));
-    }
-
-    #[test]
-    fn no_crowd_is_remembered_beyond_the_limit() {
-        let mut probes = Probes::default();
-        let now = Instant::from_nanos(0);
-        for last in 0..300_000 {
-            probes.is_repeated(scope(last), now);
-            assert!(probes.recent.len() + probes.older.len() <= SCOPES_LIMIT + 1);
-        }
-        assert!(probes.is_repeated(scope(299_999), now) && !probes.is_repeated(scope(0), now));
     }
 }

@@ -154,6 +154,11 @@ fn servers_without_enhanced_codes_are_understood_by_their_words() {
         (Stage::Rcpt, "550 5.1.2 Mailbox does not exist.", Kind::BadLocalRcpt),
         (Stage::Auth, "535 5.7.8 Authentication credentials invalid.", Kind::BadAuthentication),
         (Stage::Message, "552 5.3.4 Message too big for system.", Kind::TooBig),
+        (Stage::Auth, "535 Authentication failed", Kind::BadAuthentication),
+        (Stage::Mail, "552 5.3.4 Message too big for system.", Kind::TooBig),
+        (Stage::Message, "550 5.7.23 SPF validation failed.", Kind::Spf),
+        (Stage::Other, "500 5.5.1 Invalid command: Command unrecognized", Kind::SyntaxError),
+        (Stage::Rcpt, "503 5.5.1 MAIL is required first.", Kind::SyntaxError),
         // VPOP3.
         (Stage::Rcpt, "550 5.7.1 Relaying not allowed! Bad sender IP address", Kind::RelayDenied),
         (Stage::Message, "552 5.2.3 Message too large - contact your administrator", Kind::TooBig),

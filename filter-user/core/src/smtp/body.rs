@@ -4,9 +4,14 @@
 //! it could be made to read a second message out of the first (CVE-2023-51764, -51765, -51766). A bare CR, a bare LF
 //! and a NUL are faults here as in commands, so whatever passes means the same to every server behind us.
 //!
-//! Bytes are looked at, never changed and never kept.
+//! [`BodyScanner`] looks at bytes, and never changes or keeps them. [`Body`] is a message under the rules of its service, which may
+//! have it mended instead ([`crate::smtp::mender`]), or a chunk checked ([`StrayEnds`]).
 
+use bytes::BytesMut;
+
+use crate::smtp::bounds::{Bounds, LineEnds};
 use crate::smtp::line::Fault;
+use crate::smtp::mender::Mender;
 
 /// Where the scanner stands between two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +32,12 @@ enum Place {
 #[derive(Debug)]
 pub struct BodyScanner {
     place: Place,
+    /// Bytes of the line so far.
+    column: usize,
+    /// Longest line without its CR LF.
+    limit: usize,
+    /// Dots that the mail server takes off again.
+    stuffing: u64,
 }
 
 /// How far a scan came.
@@ -39,9 +50,10 @@ pub struct Scanned {
 }
 
 impl BodyScanner {
-    /// A scanner at the first byte behind the 354.
-    pub const fn new() -> Self {
-        Self { place: Place::Start }
+    /// A scanner at the first byte behind the 354. Takes the longest line with its CR LF; 0: any.
+    pub const fn new(text_line: usize) -> Self {
+        let limit = if text_line == 0 { usize::MAX } else { text_line.saturating_sub(2) };
+        Self { place: Place::Start, column: 0, limit, stuffing: 0 }
     }
 
     /// Takes the next bytes of the message.
@@ -50,17 +62,29 @@ impl BodyScanner {
         while let Some(&byte) = bytes.get(at) {
             self.place = match (self.place, byte) {
                 (Place::DotCr, b'\n') => return Ok(Scanned { length: at + 1, ended: true }),
-                (Place::Cr, b'\n') => Place::Start,
+                (Place::Cr, b'\n') => {
+                    self.column = 0;
+                    Place::Start
+                }
                 (Place::Cr | Place::DotCr, _) => return Err(Fault::BareCr),
                 (_, b'\n') => return Err(Fault::BareLf),
                 (_, 0) => return Err(Fault::Nul),
-                (Place::Start, b'.') => Place::Dot,
+                (Place::Start, b'.') => {
+                    self.column = 1;
+                    Place::Dot
+                }
                 (Place::Dot, b'\r') => Place::DotCr,
                 (_, b'\r') => Place::Cr,
                 (Place::Start | Place::Dot | Place::Inside, _) => {
                     let rest = bytes.get(at..).unwrap_or_default();
                     // Nothing in between can change the place, so jump to what can.
-                    at += memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
+                    let run = memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
+                    self.stuffing += u64::from(self.place == Place::Dot);
+                    self.column = self.column.saturating_add(run);
+                    if self.column > self.limit {
+                        return Err(Fault::TooLong);
+                    }
+                    at += run;
                     self.place = Place::Inside;
                     continue;
                 }
@@ -71,9 +95,108 @@ impl BodyScanner {
     }
 }
 
-impl Default for BodyScanner {
-    fn default() -> Self {
-        Self::new()
+/// A message behind a 354, under the rules of its service.
+#[derive(Debug)]
+pub struct Body {
+    reader: Reader,
+    /// Bytes that have gone on.
+    passed: u64,
+    /// Whether a dot has looked like the end and was not.
+    disguised: bool,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Strict(BodyScanner),
+    Lenient(Mender),
+}
+
+/// What was taken of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes at the front of the buffer that belong to the message and are as they should be.
+    pub length: usize,
+    /// Whether the message ended there.
+    pub ended: bool,
+    /// What was mended first.
+    pub mended: Option<Fault>,
+    /// Whether a dot looked like the end of the message and was not, for the first time.
+    pub disguised: bool,
+}
+
+impl Body {
+    /// A message of which nothing has come yet.
+    pub const fn new(bounds: &Bounds) -> Self {
+        let reader = match bounds.line_ends {
+            LineEnds::Reject => Reader::Strict(BodyScanner::new(bounds.text_line)),
+            LineEnds::Normalize => Reader::Lenient(Mender::new(bounds.text_line)),
+        };
+        Self { reader, passed: 0, disguised: false }
+    }
+
+    /// Takes what is at the front of a buffer, and mends it there if it is to be mended.
+    pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Taken, Fault> {
+        let taken = match &mut self.reader {
+            Reader::Strict(scanner) => {
+                let Scanned { length, ended } = scanner.scan(buffer)?;
+                Taken { length, ended, mended: None, disguised: false }
+            }
+            Reader::Lenient(mender) => {
+                let mut out = BytesMut::with_capacity(buffer.len());
+                let mended = mender.mend(buffer, &mut out);
+                let length = out.len();
+                out.extend_from_slice(buffer.get(mended.taken..).unwrap_or_default());
+                *buffer = out;
+                let disguised = mended.disguised && !self.disguised;
+                self.disguised |= disguised;
+                Taken { length, ended: mended.ended, mended: mended.fault, disguised }
+            }
+        };
+        self.passed += taken.length as u64;
+        Ok(taken)
+    }
+
+    /// Size of the message so far as RFC 1870 section 4 counts it: without the dots that only carry it.
+    pub const fn size(&self) -> u64 {
+        self.passed.saturating_sub(match &self.reader {
+            Reader::Strict(scanner) => scanner.stuffing,
+            Reader::Lenient(mender) => mender.stuffing(),
+        })
+    }
+}
+
+/// Looks for stray line ends in the chunks of a message, which RFC 3030 section 3 forbids without BINARYMIME; that is never offered.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct StrayEnds {
+    /// Whether the last byte was a CR.
+    cr: bool,
+}
+
+impl StrayEnds {
+    /// Looks at the next bytes.
+    pub fn check(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match (self.cr, byte) {
+                (true, b'\n') => self.cr = false,
+                (true, _) => return Err(Fault::BareCr),
+                (false, b'\r') => self.cr = true,
+                (false, b'\n') => return Err(Fault::BareLf),
+                (false, 0) => return Err(Fault::Nul),
+                (false, _) => {
+                    let rest = bytes.get(at..).unwrap_or_default();
+                    at += memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// The message ends here.
+    pub const fn finish(self) -> Result<(), Fault> {
+        if self.cr { Err(Fault::BareCr) } else { Ok(()) }
     }
 }
 
@@ -84,7 +207,7 @@ mod tests {
     use super::*;
 
     fn scan(bytes: &[u8]) -> Result<Scanned, Fault> {
-        BodyScanner::new().scan(bytes)
+        BodyScanner::new(0).scan(bytes)
     }
 
     #[test]
@@ -107,11 +230,51 @@ mod tests {
         assert_eq!(scan(b"a\0b\r\n"), Err(Fault::Nul));
     }
 
+    #[test]
+    fn a_line_may_fill_the_limit_and_no_more() {
+        let scan = |text: &str| BodyScanner::new(10).scan(text.as_bytes());
+        assert!(scan("12345678\r\n.2345678\r\n.\r\n").is_ok_and(|scanned| scanned.ended));
+        for text in ["123456789\r\n", "123456789", "a\r\n.23456789\r\n"] {
+            assert_eq!(scan(text), Err(Fault::TooLong), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_dots_that_carry_a_message_are_not_its_size() {
+        for line_ends in [LineEnds::Reject, LineEnds::Normalize] {
+            let mut body = Body::new(&Bounds { line_ends, ..Bounds::default() });
+            let mut buffer = BytesMut::from(&b"..a\r\n...\r\nb\r\n.\r\nQUIT\r\n"[..]);
+            let taken = body.take(&mut buffer).unwrap();
+            assert!(taken.ended && taken.mended.is_none() && &buffer[taken.length..] == b"QUIT\r\n");
+            assert_eq!(body.size(), 14, "4 + 4 + 3 and the end itself");
+        }
+    }
+
+    #[test]
+    fn stray_ends_in_chunks_are_found_however_they_are_cut() {
+        for (bytes, expected) in [
+            (&b"a\r\nb\r\n"[..], Ok(())),
+            (b"a\nb", Err(Fault::BareLf)),
+            (b"a\rb", Err(Fault::BareCr)),
+            (b"a\r", Err(Fault::BareCr)),
+            (b"a\0", Err(Fault::Nul)),
+        ] {
+            for cut in 0..=bytes.len() {
+                let mut ends = StrayEnds::default();
+                let found = ends
+                    .check(&bytes[..cut])
+                    .and_then(|()| ends.check(&bytes[cut..]))
+                    .and_then(|()| ends.finish());
+                assert_eq!(found, expected, "{bytes:?} {cut}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn cuts_do_not_matter(bytes in proptest::collection::vec(prop::sample::select(b"\r\n.a\0".to_vec()), 0..40), cut in 0_usize..40) {
             let cut = cut.min(bytes.len());
-            let mut scanner = BodyScanner::new();
+            let mut scanner = BodyScanner::new(0);
             let first = scanner.scan(&bytes[..cut]);
             let whole = scan(&bytes);
             match first {

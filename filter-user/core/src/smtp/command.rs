@@ -36,6 +36,8 @@ pub enum Verb {
     MalformedBdat,
     /// STARTTLS (RFC 3207): after a 220 the bytes are TLS.
     StartTls,
+    /// RSET: ends the transaction.
+    Rset,
     /// QUIT.
     Quit,
     /// XCLIENT or XFORWARD: the privilege of a trusted front, which is us and not our client.
@@ -72,11 +74,26 @@ impl Verb {
             () if is("BDAT") => chunk(argument).unwrap_or(Self::MalformedBdat),
             () if is("STARTTLS") => Self::StartTls,
             () if is("QUIT") => Self::Quit,
+            () if is("RSET") => Self::Rset,
             () if is("XCLIENT") || is("XFORWARD") => Self::Privileged,
-            () if ["RSET", "NOOP", "VRFY", "EXPN", "HELP", "ETRN"].into_iter().any(is) => Self::Plain,
+            () if ["NOOP", "VRFY", "EXPN", "HELP", "ETRN"].into_iter().any(is) => Self::Plain,
             () => Self::Unknown,
         }
     }
+}
+
+/// The size that a MAIL announces (RFC 1870 section 5), if any; saturates.
+pub fn announced_size(line: &[u8]) -> Option<u64> {
+    // Parameters stand behind the path, which may hold what looks like one in quotes.
+    let path = line.iter().rposition(|byte| *byte == b'>')?;
+    let mut words = line.get(path + 1..)?.split(u8::is_ascii_whitespace);
+    let digits = words.find_map(|word| {
+        let (name, digits) = word.split_at_checked(5)?;
+        name.eq_ignore_ascii_case(b"SIZE=").then_some(digits)
+    })?;
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let digit = |sum: u64, byte: &u8| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+    plain.then(|| digits.iter().fold(0, digit))
 }
 
 /// Letters first; digits and hyphens for private verbs such as `X-EXPS`.
@@ -134,6 +151,22 @@ mod tests {
         }
         assert_eq!(Verb::of("RCPT TO:<jürgen@b.example>\r\n".as_bytes()), Verb::Rcpt);
         assert_eq!(Verb::of(b"DATA  \r\n"), Verb::Data);
+    }
+
+    #[test]
+    fn a_size_is_announced_behind_the_path() {
+        for (line, expected) in [
+            ("MAIL FROM:<a@b> SIZE=100\r\n", Some(100)),
+            ("MAIL FROM:<a@b> BODY=8BITMIME size=5\r\n", Some(5)),
+            ("MAIL FROM:<> SIZE=99999999999999999999\r\n", Some(u64::MAX)),
+            ("MAIL FROM:<\" SIZE=7\"@b>\r\n", None),
+            ("MAIL FROM:<a@b> SIZE=-1\r\n", None),
+            ("MAIL FROM:<a@b> SIZE=\r\n", None),
+            ("MAIL FROM:<a@b>\r\n", None),
+            ("MAIL\r\n", None),
+        ] {
+            assert_eq!(announced_size(line.as_bytes()), expected, "{line}");
+        }
     }
 
     #[test]

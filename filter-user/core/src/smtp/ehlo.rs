@@ -4,7 +4,11 @@
 //! messages out of the same bytes. So keywords pass by a list. XCLIENT and XFORWARD are not on it: they are ours to
 //! use, not the client's. BINARYMIME is not: it allows what the line rules refuse.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
+
+use crate::smtp::bounds::Bounds;
 
 /// Keywords that pass, each because its framing is understood or it has none.
 const PASSED: [&str; 14] = [
@@ -56,8 +60,9 @@ pub struct Offer {
     pub auth: Auth,
 }
 
-/// A positive reply to EHLO without the lines whose keyword does not pass; the greeting line always stays.
-pub fn narrow(reply: &[u8], offer: Offer) -> Vec<u8> {
+/// A positive reply to EHLO without the lines whose keyword does not pass, and with our bounds where they are narrower than the mail
+/// server's; the greeting line always stays.
+pub fn narrow(reply: &[u8], offer: Offer, bounds: &Bounds) -> Vec<u8> {
     let mut narrowed = Vec::with_capacity(reply.len() + OURS.len() + 6);
     let mut last_start = 0;
     for (place, line) in reply.split_inclusive(|byte| *byte == b'\n').enumerate() {
@@ -71,7 +76,10 @@ pub fn narrow(reply: &[u8], offer: Offer) -> Vec<u8> {
                     unbound(line, word.len(), &mut narrowed);
                 }
             }
-            _ => narrowed.extend_from_slice(line),
+            _ => match bounded(line, bounds) {
+                Some(ours) => narrowed.extend_from_slice(ours.as_bytes()),
+                None => narrowed.extend_from_slice(line),
+            },
         }
         if narrowed.len() > start {
             last_start = start;
@@ -122,6 +130,40 @@ pub fn offers(reply: &[u8], name: &str) -> bool {
     lines.any(|line| keyword(line).eq_ignore_ascii_case(name.as_bytes()))
 }
 
+/// A line whose number is larger than ours, with ours in it; none: it stays as it is.
+fn bounded(line: &[u8], bounds: &Bounds) -> Option<String> {
+    let text = core::str::from_utf8(line).ok()?.trim_ascii_end();
+    let (code, offer) = text.split_at_checked(4)?;
+    let mut words = offer.split_ascii_whitespace();
+    let name = words.next()?;
+    if name.eq_ignore_ascii_case("SIZE") {
+        // RFC 1870 section 4: no number, or 0, is no fixed limit.
+        let theirs = words.next().and_then(|number| number.parse().ok()).unwrap_or(0_u64);
+        let narrower = theirs == 0 || bounds.is_too_big(theirs);
+        return (bounds.message_size > 0 && narrower)
+            .then(|| format!("{code}{name} {}\r\n", bounds.message_size));
+    }
+    if !name.eq_ignore_ascii_case("LIMITS") || bounds.recipients == 0 {
+        return None;
+    }
+    // RFC 9422 section 3: `LIMITS SP NAME=value`; a name that is not there is no limit.
+    let ours = format!("RCPTMAX={}", bounds.recipients);
+    let mut line = format!("{code}{name}");
+    let mut named = false;
+    for word in words {
+        let number = word.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("RCPTMAX"));
+        named |= number.is_some();
+        let theirs = number.map(|(_, number)| number.parse().unwrap_or(u32::MAX));
+        let word = if theirs.is_some_and(|theirs| theirs > bounds.recipients) { &ours } else { word };
+        line.extend([" ", word]);
+    }
+    if !named {
+        line.extend([" ", &ours]);
+    }
+    line.push_str("\r\n");
+    Some(line)
+}
+
 fn passes(line: &[u8]) -> bool {
     PASSED.iter().any(|name| keyword(line).eq_ignore_ascii_case(name.as_bytes()))
 }
@@ -135,6 +177,28 @@ fn keyword(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::bounds::LineEnds;
+
+    const ANY: Bounds = Bounds { line_ends: LineEnds::Reject, text_line: 0, recipients: 0, message_size: 0 };
+
+    #[test]
+    fn numbers_are_narrowed_to_ours_and_never_widened() {
+        let bounds = Bounds { recipients: 100, message_size: 5000, ..ANY };
+        for (line, expected) in [
+            ("SIZE 1000", "SIZE 1000"),
+            ("SIZE 6000", "SIZE 5000"),
+            ("size", "size 5000"),
+            ("SIZE 0", "SIZE 5000"),
+            ("LIMITS RCPTMAX=50 MAILMAX=9", "LIMITS RCPTMAX=50 MAILMAX=9"),
+            ("LIMITS MAILMAX=9 RCPTMAX=500", "LIMITS MAILMAX=9 RCPTMAX=100"),
+            ("LIMITS MAILMAX=9", "LIMITS MAILMAX=9 RCPTMAX=100"),
+            ("DSN", "DSN"),
+        ] {
+            let whole = |line| alloc::format!("250-mx.example\r\n250-{line}\r\n250 HELP\r\n");
+            assert_eq!(narrow(whole(line).as_bytes(), THEIRS, &bounds), whole(expected).as_bytes(), "{line}");
+            assert_eq!(narrow(whole(line).as_bytes(), THEIRS, &ANY), whole(line).as_bytes(), "{line}");
+        }
+    }
 
     const THEIRS: Offer = Offer { starttls: StartTls::Theirs, auth: Auth::Any };
 
@@ -142,13 +206,13 @@ mod tests {
     fn privileged_and_unknown_keywords_are_withheld() {
         let reply =
             b"250-mx.example\r\n250-SIZE 1000\r\n250-XCLIENT NAME ADDR\r\n250-auth=LOGIN\r\n250 X-NEW\r\n";
-        assert_eq!(narrow(reply, THEIRS), b"250-mx.example\r\n250-SIZE 1000\r\n250 auth=LOGIN\r\n");
+        assert_eq!(narrow(reply, THEIRS, &ANY), b"250-mx.example\r\n250-SIZE 1000\r\n250 auth=LOGIN\r\n");
     }
 
     #[test]
     fn a_reply_without_any_known_keyword_is_one_line() {
-        assert_eq!(narrow(b"250-mx.example\r\n250 XFORWARD NAME\r\n", THEIRS), b"250 mx.example\r\n");
-        assert_eq!(narrow(b"250 mx.example\r\n", THEIRS), b"250 mx.example\r\n");
+        assert_eq!(narrow(b"250-mx.example\r\n250 XFORWARD NAME\r\n", THEIRS, &ANY), b"250 mx.example\r\n");
+        assert_eq!(narrow(b"250 mx.example\r\n", THEIRS, &ANY), b"250 mx.example\r\n");
     }
 
     #[test]
@@ -161,7 +225,7 @@ mod tests {
     #[test]
     fn an_honest_reply_is_not_touched() {
         let reply = b"250-mx.example\r\n250-PIPELINING\r\n250 DSN\r\n";
-        assert_eq!(narrow(reply, THEIRS), reply);
+        assert_eq!(narrow(reply, THEIRS, &ANY), reply);
     }
 
     #[test]
@@ -169,16 +233,17 @@ mod tests {
         let ours = Offer { starttls: StartTls::Ours, auth: Auth::Withheld };
         let inside = Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound };
         let reply = b"250-mx.example\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 DSN\r\n";
-        assert_eq!(narrow(reply, ours), b"250-mx.example\r\n250-DSN\r\n250 STARTTLS\r\n");
-        assert_eq!(narrow(reply, inside), b"250-mx.example\r\n250-AUTH PLAIN LOGIN\r\n250 DSN\r\n");
-        assert_eq!(narrow(b"250 mx.example\r\n", ours), b"250-mx.example\r\n250 STARTTLS\r\n");
-        assert_eq!(narrow(b"250-mx.example\r\n250 STARTTLS\r\n", inside), b"250 mx.example\r\n");
+        assert_eq!(narrow(reply, ours, &ANY), b"250-mx.example\r\n250-DSN\r\n250 STARTTLS\r\n");
+        assert_eq!(narrow(reply, inside, &ANY), b"250-mx.example\r\n250-AUTH PLAIN LOGIN\r\n250 DSN\r\n");
+        assert_eq!(narrow(b"250 mx.example\r\n", ours, &ANY), b"250-mx.example\r\n250 STARTTLS\r\n");
+        assert_eq!(narrow(b"250-mx.example\r\n250 STARTTLS\r\n", inside, &ANY), b"250 mx.example\r\n");
     }
 
     #[test]
     fn logins_that_are_bound_to_another_tls_are_withheld() {
         let inside = Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound };
-        let narrowed = |line: &[u8]| narrow(&[b"250-a\r\n250-DSN\r\n250 ", line, b"\r\n"].concat(), inside);
+        let narrowed =
+            |line: &[u8]| narrow(&[b"250-a\r\n250-DSN\r\n250 ", line, b"\r\n"].concat(), inside, &ANY);
         assert_eq!(
             narrowed(b"AUTH PLAIN SCRAM-SHA-256-PLUS external SCRAM-SHA-256"),
             b"250-a\r\n250-DSN\r\n250 AUTH PLAIN SCRAM-SHA-256\r\n"

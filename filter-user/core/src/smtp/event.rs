@@ -1,6 +1,7 @@
 //! What a session reports of itself: facts, never decisions.
 
 use crate::offence::Offence;
+use crate::smtp::line::Fault;
 use crate::smtp::reply;
 
 /// The two ends of a session.
@@ -21,6 +22,8 @@ pub enum Event {
     LoggedIn,
     /// The mail server took responsibility for a message.
     MessageAccepted,
+    /// A line of the client was mended before it went on; told of once a session, for the log.
+    Mended(Fault),
     /// The mail server could not be followed any further; for the log.
     ServerFault(ServerFault),
 }

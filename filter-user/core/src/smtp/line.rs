@@ -4,6 +4,8 @@
 //! old, or it wants us and the mail server to disagree about where a message ends. So a bare CR, a bare LF and a NUL
 //! are faults, never line ends, and what comes behind a fault is not looked at.
 
+use crate::smtp::bounds::LineEnds;
+
 /// Why bytes are not a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -30,6 +32,11 @@ pub enum Front {
 
 /// Looks for a line at the front of `buffer`, at most `limit` bytes long with its CR LF.
 pub fn front(buffer: &[u8], limit: usize) -> Front {
+    front_ended(buffer, limit, LineEnds::Reject)
+}
+
+/// As [`front`], and if line ends are to be normalized, an LF alone ends a line, too; the bytes stay as they are.
+pub fn front_ended(buffer: &[u8], limit: usize, ends: LineEnds) -> Front {
     let seen = buffer.get(..limit).unwrap_or(buffer);
     let full = buffer.len() >= limit;
     let Some(place) = memchr::memchr3(b'\r', b'\n', 0, seen) else {
@@ -40,6 +47,7 @@ pub fn front(buffer: &[u8], limit: usize) -> Front {
         (Some(b'\r'), None) if full => Front::Fault(Fault::TooLong),
         (Some(b'\r'), None) => Front::Partial,
         (Some(b'\r'), Some(_)) => Front::Fault(Fault::BareCr),
+        (Some(b'\n'), _) if ends == LineEnds::Normalize => Front::Line(place + 1),
         (Some(b'\n'), _) => Front::Fault(Fault::BareLf),
         _ => Front::Fault(Fault::Nul),
     }
@@ -62,6 +70,15 @@ mod tests {
         check(b"NOOP\n", Front::Fault(Fault::BareLf));
         check(b"NO\rOP\r\n", Front::Fault(Fault::BareCr));
         check(b"NO\0OP\r\n", Front::Fault(Fault::Nul));
+    }
+
+    #[test]
+    fn an_lf_alone_is_enough_only_where_it_is_said() {
+        let lax = |bytes| front_ended(bytes, 16, LineEnds::Normalize);
+        assert_eq!(lax(b"NOOP\nQUIT\r\n"), Front::Line(5));
+        assert_eq!(lax(b"NOOP\r\n"), Front::Line(6));
+        assert_eq!(lax(b"NO\rOP\n"), Front::Fault(Fault::BareCr));
+        assert_eq!(lax(b"NO\0OP\n"), Front::Fault(Fault::Nul));
     }
 
     #[test]

@@ -158,15 +158,33 @@ impl Voice {
         format!("550 5.7.1 {} The attachment \"{short}\" is not accepted here\r\n", self.name)
     }
 
+    /// To a message that is larger than this many bytes (RFC 1870 section 6).
+    pub fn too_big(&self, limit: u64) -> String {
+        format!("552 5.3.4 {} The message is larger than {limit} bytes\r\n", self.name)
+    }
+
+    /// To a recipient beyond so many (RFC 5321 section 4.5.3.1.10).
+    pub fn too_many_recipients(&self, limit: u32) -> String {
+        format!("452 4.5.3 {} Too many recipients - at most {limit} in one transaction\r\n", self.name)
+    }
+
+    /// To a message in chunks whose lines do not end as lines do.
+    pub fn stray_end(&self, fault: Fault) -> String {
+        format!("550 5.6.0 {} The message is not accepted: {}\r\n", self.name, name_of(fault))
+    }
+
     /// To a client that sent what is no line.
     pub fn fault(&self, fault: Fault) -> String {
-        let what = match fault {
-            Fault::BareLf => "bare <LF> received",
-            Fault::BareCr => "bare <CR> received",
-            Fault::Nul => "NUL received",
-            Fault::TooLong => "line too long",
-        };
-        format!("550 5.5.2 {} Error: {what} - closing connection\r\n", self.name)
+        format!("550 5.5.2 {} Error: {} - closing connection\r\n", self.name, name_of(fault))
+    }
+}
+
+const fn name_of(fault: Fault) -> &'static str {
+    match fault {
+        Fault::BareLf => "bare <LF> received",
+        Fault::BareCr => "bare <CR> received",
+        Fault::Nul => "NUL received",
+        Fault::TooLong => "line too long",
     }
 }
 

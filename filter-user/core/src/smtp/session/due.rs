@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 
 use crate::detect::{self, Addressee, Stage};
 use crate::offence::{Kind, Offence};
-use crate::smtp::body::BodyScanner;
+use crate::smtp::body::Body;
 use crate::smtp::command::Verb;
 use crate::smtp::ehlo;
 use crate::smtp::event::{Event, ServerFault};
@@ -85,6 +85,7 @@ impl Session {
         }
         if matches!(due, Due::EndOfData) {
             self.portrait.end_transaction();
+            self.end_transaction();
         }
         match due {
             Due::Greeting { .. } if reply.is_success() => self.input = Input::Commands,
@@ -125,6 +126,7 @@ impl Session {
                     }
                 }
                 self.transaction.note(verb, reply, self.received);
+                self.count_recipient(verb, reply);
                 if reply.code == 421 {
                     // RFC 5321 section 3.8: whatever it answers, it announces that the server closes.
                     return self.close_with(reply);
@@ -135,7 +137,11 @@ impl Session {
                         self.secrecy.hello_due = false;
                         self.offered.chunking = offers("CHUNKING");
                         self.offered.pipelining = offers("PIPELINING");
-                        self.to_client.extend_from_slice(&ehlo::narrow(reply.bytes, self.offer()));
+                        self.to_client.extend_from_slice(&ehlo::narrow(
+                            reply.bytes,
+                            self.offer(),
+                            &self.bounds,
+                        ));
                         return self.say_own();
                     }
                     Verb::Quit => {
@@ -149,7 +155,7 @@ impl Session {
                     }
                     Verb::Auth if reply.is_intermediate() => self.input = Input::Credentials,
                     Verb::Data if reply.code == 354 => {
-                        self.input = Input::Body(BodyScanner::new(), Stride::default());
+                        self.input = Input::Body(Body::new(&self.bounds), Stride::default());
                     }
                     Verb::Auth | Verb::CancelAuth | Verb::Data
                         if reply.code >= 400 && !self.from_client.is_empty() =>

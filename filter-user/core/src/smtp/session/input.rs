@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use crate::detect::{self, Addressee};
 use crate::offence::{Kind, Offence, printable};
-use crate::smtp::body::BodyScanner;
+use crate::smtp::body::Body;
 use crate::smtp::command::Verb;
 use crate::smtp::line::{self, Fault};
 use crate::smtp::login::Login;
@@ -39,7 +39,7 @@ pub(super) enum Input {
     /// An answer to an AUTH challenge.
     Credentials,
     /// A message, and how far it has come.
-    Body(BodyScanner, Stride),
+    Body(Body, Stride),
     /// A BDAT chunk.
     Chunk {
         /// This many bytes are still to come.
@@ -66,52 +66,40 @@ impl Session {
                 Input::Discarding(_) => self.discard(),
                 Input::Closed => return self.from_client.clear(),
                 Input::Commands if detect::is_binary(&self.from_client) => return self.refuse_foreign(),
-                Input::Commands => match line::front(&self.from_client, command_limit(&self.from_client)) {
+                Input::Commands => match line::front_ended(
+                    &self.from_client,
+                    command_limit(&self.from_client),
+                    self.bounds.line_ends,
+                ) {
                     line::Front::Partial => return,
                     _ if detect::is_foreign(&self.from_client) => return self.refuse_foreign(),
                     line::Front::Line(size) => self.take_command(size, now),
                     line::Front::Fault(fault) => return self.refuse(fault),
                 },
-                Input::Credentials => match line::front(&self.from_client, CREDENTIALS_LIMIT) {
-                    line::Front::Line(size) => {
-                        let cancelled = self.from_client.starts_with(b"*\r\n");
-                        if let Some(login) = &mut self.login {
-                            login.answer(self.from_client.get(..size).unwrap_or_default());
-                        }
-                        self.forward(size);
-                        let verb = if cancelled { Verb::CancelAuth } else { Verb::Auth };
-                        let asked = Asked {
-                            verb,
-                            detail: "AUTH".into(),
-                            from: 0,
-                            whole_at: 0,
-                            addressee: Addressee::Untold,
-                        };
-                        self.await_reply(Due::Reply(asked), now);
-                    }
-                    line::Front::Partial => return,
-                    line::Front::Fault(fault) => return self.refuse(fault),
-                },
-                Input::Body(scanner, stride) => match scanner.scan(&self.from_client) {
-                    Err(fault) => return self.refuse(fault),
-                    Ok(scanned) => {
-                        let moved = stride.advance(scanned.length);
-                        self.inspect(scanned.length, true, scanned.ended);
-                        self.forward_message(scanned.length);
-                        if scanned.ended {
-                            self.input = Input::Commands;
-                            if self.refused.is_none() {
-                                self.due.push_back(Due::EndOfData);
+                Input::Credentials => {
+                    match line::front_ended(&self.from_client, CREDENTIALS_LIMIT, self.bounds.line_ends) {
+                        line::Front::Line(size) => {
+                            let line = self.take_line(size);
+                            let cancelled = &line[..] == b"*\r\n";
+                            if let Some(login) = &mut self.login {
+                                login.answer(&line);
                             }
-                            self.say_refusal();
-                        } else {
-                            self.leave_server();
+                            self.to_server.extend_from_slice(&line);
+                            let verb = if cancelled { Verb::CancelAuth } else { Verb::Auth };
+                            let asked = Asked {
+                                verb,
+                                detail: "AUTH".into(),
+                                from: 0,
+                                whole_at: 0,
+                                addressee: Addressee::Untold,
+                            };
+                            self.await_reply(Due::Reply(asked), now);
                         }
-                        if moved || scanned.ended {
-                            self.rewind(now);
-                        }
+                        line::Front::Partial => return,
+                        line::Front::Fault(fault) => return self.refuse(fault),
                     }
-                },
+                }
+                Input::Body(..) => self.take_body(now),
                 Input::Chunk { left, last, stride } => {
                     let size = usize::try_from(*left).unwrap_or(usize::MAX).min(self.from_client.len());
                     *left -= size as u64;
@@ -119,6 +107,7 @@ impl Session {
                     let moved = stride.advance(size);
                     let refused_before = self.refused.is_some();
                     self.inspect(size, false, ended && last);
+                    self.check_ends(size, ended && last);
                     if !refused_before {
                         self.withdraw_chunk();
                     }
@@ -132,6 +121,7 @@ impl Session {
                     }
                 }
                 Input::Opaque => {
+                    self.has_begun_tls = true;
                     self.forward(self.from_client.len());
                     self.rewind(now);
                 }
@@ -150,7 +140,7 @@ impl Session {
     /// Takes the command line of `size` bytes at the front of the client's buffer.
     fn take_command(&mut self, size: usize, now: Instant) {
         let from = self.received - self.from_client.len() as u64;
-        let line = self.from_client.split_to(size);
+        let line = self.take_line(size);
         let verb = Verb::of(&line);
         if self.refused.is_some() {
             return self.answer_refused(verb, now);
@@ -178,19 +168,19 @@ impl Session {
             }
             _ => {}
         }
-        if self.refuse_for_tls(verb, &line, now) {
+        if self.refuse_for_tls(verb, &line, now) || self.refuse_excess(verb, &line, now) {
             return;
         }
         match verb {
             // A message that its last chunk ends without a byte ends here.
             Verb::Bdat { size: 0, last: true } => {
                 self.inspect(0, false, true);
+                self.check_ends(0, true);
                 if self.refused.is_some() {
                     return self.say_refusal();
                 }
             }
-            Verb::Plain if !line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"RSET")) => {}
-            Verb::Bdat { .. } | Verb::Rcpt => {}
+            Verb::Plain | Verb::Bdat { .. } | Verb::Rcpt => {}
             // Whatever else comes, the message before it was not finished and never will be.
             _ => self.passing = None,
         }
@@ -274,7 +264,7 @@ impl Session {
     }
 
     /// Ends the session for what is no line.
-    fn refuse(&mut self, fault: Fault) {
+    pub(super) fn refuse(&mut self, fault: Fault) {
         let kind = match fault {
             Fault::BareLf | Fault::BareCr | Fault::Nul => Kind::BareNewline,
             Fault::TooLong => Kind::SyntaxError,

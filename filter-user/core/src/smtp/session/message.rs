@@ -33,6 +33,37 @@ pub(super) struct Passing {
 }
 
 impl Session {
+    /// Takes what the client's buffer holds of a message behind a 354.
+    pub(super) fn take_body(&mut self, now: Instant) {
+        let Input::Body(body, stride) = &mut self.input else { return };
+        let taken = match body.take(&mut self.from_client) {
+            Ok(taken) => taken,
+            Err(fault) => return self.refuse(fault),
+        };
+        let (size, moved) = (body.size(), stride.advance(taken.length));
+        if taken.disguised {
+            self.report(Offence::new(Kind::BareNewline, b"a disguised end of data, mended"));
+        }
+        if let Some(fault) = taken.mended {
+            self.note_mended(fault);
+        }
+        self.inspect(taken.length, true, taken.ended);
+        self.check_size(size);
+        self.forward_message(taken.length);
+        if taken.ended {
+            self.input = Input::Commands;
+            if self.refused.is_none() {
+                self.due.push_back(Due::EndOfData);
+            }
+            self.say_refusal();
+        } else {
+            self.leave_server();
+        }
+        if moved || taken.ended {
+            self.rewind(now);
+        }
+    }
+
     /// Looks at the first `size` bytes of the client's buffer, which are the message's next ones, before they go on.
     pub(super) fn inspect(&mut self, size: usize, stuffed: bool, ended: bool) {
         let rules = Arc::clone(&self.rules);

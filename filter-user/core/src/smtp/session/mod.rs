@@ -11,9 +11,10 @@
 //! what was inside comes here.
 //!
 //! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
-//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one is refused,
-//! `portrait` what can be told of it meanwhile, `tls` where TLS begins.
+//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one passes and is refused,
+//! `bound` what there may not be more of, `portrait` what can be told of it meanwhile, `tls` where TLS begins.
 
+mod bound;
 mod due;
 mod input;
 mod message;
@@ -26,10 +27,12 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
 use crate::offence::{Kind, Offence};
+use crate::smtp::bounds::Bounds;
 use crate::smtp::event::{Event, Side};
 use crate::smtp::login::{Login, LoginKey};
 use crate::smtp::reply;
@@ -41,6 +44,7 @@ pub use patience::Patience;
 pub use portrait::State;
 pub use tls::{Tls, TlsFault};
 
+use bound::Used;
 use due::Due;
 use input::Input;
 use message::Passing;
@@ -86,6 +90,8 @@ pub struct Session {
     voice: Arc<Voice>,
     rules: Arc<Rules>,
     patience: Patience,
+    bounds: Bounds,
+    used: Used,
     input: Input,
     due: VecDeque<Due>,
     events: VecDeque<Event>,
@@ -101,6 +107,10 @@ pub struct Session {
     server_sent: u64,
     offered: Offered,
     manners: Manners,
+    /// When the client connected.
+    began: Instant,
+    /// How long the greeting is kept back.
+    greet_delay: Duration,
     /// When something was last completed, or the turn last passed.
     since: Instant,
     /// Whose turn it was then.
@@ -118,6 +128,8 @@ pub struct Session {
     passing: Option<Box<Passing>>,
     /// How the message was refused that the mail server will not hear the end of.
     refused: Option<String>,
+    /// Whether the client has sent its first byte of TLS.
+    has_begun_tls: bool,
     /// Whether the mail server has been given up.
     left_server: bool,
     over: bool,
@@ -130,6 +142,10 @@ impl Session {
             voice,
             rules: Arc::default(),
             patience,
+            bounds: Bounds::default(),
+            used: Used::default(),
+            began: now,
+            greet_delay: Duration::ZERO,
             input: Input::Waiting,
             due: VecDeque::from([Due::Greeting { spoke_early: false }]),
             events: VecDeque::new(),
@@ -153,6 +169,7 @@ impl Session {
             secrecy: Secrecy::default(),
             passing: None,
             refused: None,
+            has_begun_tls: false,
             left_server: false,
             over: false,
         }
@@ -169,6 +186,21 @@ impl Session {
     #[must_use]
     pub fn with_rules(mut self, rules: Arc<Rules>) -> Self {
         self.rules = rules;
+        self
+    }
+
+    /// With a greeting that is kept back for so long from the beginning: who speaks before it does not wait as RFC 5321 section 3.1
+    /// has it. The mail server is connected to meanwhile.
+    #[must_use]
+    pub const fn with_greet_delay(mut self, delay: Duration) -> Self {
+        self.greet_delay = delay;
+        self
+    }
+
+    /// With other bounds than the default ones.
+    #[must_use]
+    pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 
@@ -217,11 +249,16 @@ impl Session {
             return;
         }
         if matches!(self.input, Input::Opaque) {
+            // In TLS the client speaks first (RFC 8446 section 2). What comes before that was said before TLS, however late it arrives.
+            if !self.has_begun_tls {
+                return;
+            }
             self.to_client.extend_from_slice(bytes);
             return self.rewind(now);
         }
         self.from_server.extend_from_slice(bytes);
-        while !self.over && !matches!(self.input, Input::Opaque | Input::Handshake(_)) {
+        let unread = |input: &Input| matches!(input, Input::Opaque | Input::Handshake(_));
+        while !self.over && !unread(&self.input) && !self.is_greeting_kept_back(now) {
             let buffer = self.from_server.split();
             match reply::front(&buffer) {
                 Ok(None) => {
@@ -243,6 +280,11 @@ impl Session {
     pub fn handle_server_closed(&mut self) {
         if self.left_server {
             return;
+        }
+        // What it has said instead of a greeting is not waited with for nobody.
+        if !self.from_server.is_empty() && self.greet_delay > Duration::ZERO {
+            self.greet_delay = Duration::ZERO;
+            self.handle_server(&[], self.began);
         }
         let answered = self.over || self.is_parting() || matches!(self.input, Input::Opaque);
         if !answered && !self.is_in_handshake() {

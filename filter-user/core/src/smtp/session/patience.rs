@@ -6,6 +6,7 @@ use crate::offence::{Kind, Offence};
 use crate::smtp::event::{ServerFault, Side};
 use crate::time::Instant;
 
+use super::due::Due;
 use super::input::Input;
 use super::tls::HANDSHAKE;
 use super::{BUFFER_LIMIT, Presence, Session};
@@ -20,11 +21,17 @@ pub struct Patience {
     pub client: Duration,
     /// For a reply of the mail server (RFC 5321 section 4.5.3.2.6 asks for 10 minutes after a message).
     pub server: Duration,
+    /// For a client's whole session, while it is the client's turn: a mail server that is asked still answers.
+    pub session: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { client: Duration::from_mins(5), server: Duration::from_mins(10) }
+        Self {
+            client: Duration::from_mins(5),
+            server: Duration::from_mins(10),
+            session: Duration::from_hours(2),
+        }
     }
 }
 
@@ -87,18 +94,38 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Instant {
-        self.since.after(match self.turn() {
-            _ if self.is_parting() => FAREWELL,
-            _ if self.is_in_handshake() => HANDSHAKE.min(self.patience.client),
-            Side::Client => self.patience.client,
-            Side::Server => self.patience.server,
-        })
+        match self.turn() {
+            _ if self.keeps_greeting() => self.began.after(self.greet_delay),
+            _ if self.is_parting() => self.since.after(FAREWELL),
+            _ if self.is_in_handshake() => self.since.after(HANDSHAKE.min(self.patience.client)),
+            Side::Client => self.since.after(self.patience.client).min(self.end()),
+            Side::Server => self.since.after(self.patience.server),
+        }
+    }
+
+    /// Whether there is something to be handed on when the greet delay is over.
+    fn keeps_greeting(&self) -> bool {
+        !self.from_server.is_empty() && self.is_greeting_kept_back(self.began)
+    }
+
+    /// Whether the mail server's greeting is there and not yet to be heard.
+    pub(super) fn is_greeting_kept_back(&self, now: Instant) -> bool {
+        matches!(self.due.front(), Some(Due::Greeting { .. })) && now < self.began.after(self.greet_delay)
+    }
+
+    /// When the whole session has to be over.
+    fn end(&self) -> Instant {
+        self.began.after(self.patience.session)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if now < self.poll_timeout() || self.over {
             return;
+        }
+        if self.keeps_greeting() {
+            self.greet_delay = Duration::ZERO;
+            return self.handle_server(&[], now);
         }
         if self.is_parting() || matches!(self.input, Input::Opaque) {
             self.over = true;
@@ -107,6 +134,7 @@ impl Session {
         } else {
             let mute = self.is_in_handshake();
             let detail: &[u8] = match self.to_client.is_empty() {
+                _ if now >= self.end() => b"the session took too long",
                 true if mute => b"no TLS handshake in time",
                 true => b"nothing whole in time",
                 false => b"replies not read in time",

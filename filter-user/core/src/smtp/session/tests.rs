@@ -13,6 +13,7 @@ use crate::smtp::event::ServerFault;
 use crate::smtp::voice::Templates;
 
 mod attachments;
+mod bound;
 mod chunk;
 mod login;
 mod manners;
@@ -34,6 +35,7 @@ struct Talk {
     accepted: usize,
     logged_in: usize,
     fault: Option<ServerFault>,
+    mended: usize,
 }
 
 impl Talk {
@@ -49,6 +51,7 @@ impl Talk {
             accepted: 0,
             logged_in: 0,
             fault: None,
+            mended: 0,
         }
     }
 
@@ -95,6 +98,7 @@ impl Talk {
                 }
                 Event::MessageAccepted => self.accepted += 1,
                 Event::LoggedIn => self.logged_in += 1,
+                Event::Mended(_) => self.mended += 1,
                 Event::ServerFault(fault) => self.fault = Some(fault),
             }
         }

@@ -31,6 +31,11 @@ impl Transaction {
         }
     }
 
+    /// A MAIL was refused in the mail server's place; until now the client has sent `received` bytes.
+    pub(super) const fn refuse_mail(&mut self, received: u64) {
+        self.mail = received;
+    }
+
     /// The client has sent more before all that was said to it could be handed over.
     pub(super) fn extend(&mut self, before: u64, received: u64) {
         for place in [&mut self.mail, &mut self.recipient, &mut self.chunk] {

@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn a_chunk_is_counted_and_never_read() {
     let mut talk = Talk::greeted();
-    talk.client("BDAT 8\r\nQUIT\r\n\0\nBDAT 0 LAST\r\n");
-    assert_eq!(talk.passed(), "BDAT 8\r\nQUIT\r\n\0\nBDAT 0 LAST\r\n");
+    talk.client("BDAT 9\r\nQUIT\r\n.\r\nBDAT 0 LAST\r\n");
+    assert_eq!(talk.passed(), "BDAT 9\r\nQUIT\r\n.\r\nBDAT 0 LAST\r\n");
     assert!(!talk.session.is_over() && talk.offences.is_empty());
 }
 
@@ -56,6 +56,25 @@ fn a_refused_chunk_is_followed_only_if_it_was_sent_whole() {
         assert_eq!(talk.heard(), last);
         assert!(talk.session.is_over());
     }
+}
+
+#[test]
+fn stray_ends_in_a_chunk_are_refused_at_its_end() {
+    for message in ["a\n.\r\n", "a\r.\r\n", "a\0.\r\n", "abcd\r"] {
+        let mut talk = Talk::greeted();
+        talk.client(&["BDAT 5 LAST\r\n", message].concat());
+        assert_eq!(talk.offences, [Kind::BareNewline], "{message:?}");
+        assert!(talk.heard().starts_with("550 5.6.0 mx.example "), "{message:?}");
+        assert!(talk.session.has_left_server() && !talk.session.is_over(), "{message:?}");
+    }
+    let mut talk = Talk::greeted();
+    talk.client("BDAT 2\r\na\rBDAT 4 LAST\r\n\nb\r\n");
+    assert!(talk.offences.is_empty(), "a line end may lie in two chunks");
+    let mut talk = Talk::greeted();
+    talk.client("BDAT 2\r\na\rBDAT 0 LAST\r\n");
+    assert_eq!(talk.offences, [Kind::BareNewline]);
+    talk.server("250 Ok\r\n");
+    assert!(talk.heard().starts_with("250 Ok\r\n550 5.6.0 ") && !talk.passed().contains("LAST"));
 }
 
 #[test]

@@ -2,6 +2,47 @@
 
 use super::*;
 
+fn with_greet_delay() -> Talk {
+    let mut talk = Talk::new();
+    talk.session = talk.session.with_greet_delay(Duration::from_secs(2));
+    talk
+}
+
+#[test]
+fn a_greeting_is_kept_back_for_the_greet_delay_and_no_longer() {
+    let mut talk = with_greet_delay();
+    talk.server("220 mail.example\r\n");
+    assert_eq!(
+        (talk.heard().as_str(), talk.session.poll_timeout()),
+        ("", START.after(Duration::from_secs(2)))
+    );
+    talk.client("EHLO a.example\r\n").wait();
+    assert_eq!(
+        (talk.heard().as_str(), talk.passed().as_str()),
+        ("220 mail.example\r\n", "EHLO a.example\r\n")
+    );
+    assert_eq!(talk.offences, [Kind::EarlyTalker]);
+    let mut patient = with_greet_delay();
+    patient.server("220 mail.exa").wait();
+    assert_eq!(patient.heard(), "", "it is not whole yet");
+    patient.session.handle_server(b"mple\r\n", START.after(Duration::from_secs(3)));
+    assert_eq!(patient.heard(), "220 mail.example\r\n");
+    assert!(patient.offences.is_empty());
+}
+
+#[test]
+fn a_refusal_instead_of_a_greeting_is_heard_though_the_mail_server_has_gone() {
+    let mut talk = with_greet_delay();
+    talk.server("554 5.7.1 no\r\n");
+    talk.session.handle_server_closed();
+    assert_eq!((talk.heard().as_str(), talk.session.is_over()), ("554 5.7.1 no\r\n", true));
+    let mut gone = with_greet_delay();
+    gone.server("220 mail.example\r\n");
+    gone.session.handle_client_lost(START);
+    gone.wait();
+    assert!(gone.session.is_over() && gone.offences.is_empty());
+}
+
 #[test]
 fn time_runs_out_for_whoever_is_awaited() {
     let mut talk = Talk::greeted();
@@ -100,7 +141,7 @@ fn a_server_that_takes_no_more_of_a_message_is_at_fault() {
     let mut talk = Talk::greeted();
     talk.client("DATA\r\n").server("354 Go on\r\n");
     talk.heard();
-    talk.client(&"x".repeat(BUFFER_LIMIT));
+    talk.client(&"x\r\n".repeat(BUFFER_LIMIT / 2));
     assert_eq!(talk.session.poll_timeout(), START.after(Duration::from_mins(10)));
     talk.wait();
     assert_eq!((talk.offences.len(), talk.fault), (0, Some(ServerFault::Silent)));

@@ -1,0 +1,39 @@
+//! How much one session may ask for, and how its lines must end.
+
+/// What becomes of a line that does not end with CR LF.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum LineEnds {
+    /// The session ends with a reply (RFC 5321 section 2.3.8).
+    #[default]
+    Reject,
+    /// It is mended before it goes on: a bare LF becomes CR LF, a bare CR and a NUL of a message become blanks. What the mail
+    /// server is sent is as clean as with [`LineEnds::Reject`].
+    Normalize,
+}
+
+/// The bounds of a service's sessions. A zero is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// What becomes of stray line ends.
+    pub line_ends: LineEnds,
+    /// Longest line of a message in bytes, its CR LF included. RFC 5321 section 4.5.3.1.6 says 1000, and many honest
+    /// messages have longer ones.
+    pub text_line: usize,
+    /// Recipients of one transaction; RFC 5321 section 4.5.3.1.8 wants room for 100.
+    pub recipients: u32,
+    /// Size of a message in bytes, counted as RFC 1870 section 4 does.
+    pub message_size: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { line_ends: LineEnds::Reject, text_line: 65_536, recipients: 1000, message_size: 150 << 20 }
+    }
+}
+
+impl Bounds {
+    /// Whether a message of this size is too big.
+    pub(super) const fn is_too_big(&self, size: u64) -> bool {
+        self.message_size > 0 && size > self.message_size
+    }
+}

@@ -1,0 +1,153 @@
+//! What a client may not have because there would be too much of it, and what of its lines is mended.
+//!
+//! A transaction ends with RSET, EHLO, the end of a message or its last chunk (RFC 5321 section 4.1.4), and with nothing else: a
+//! second MAIL is refused by the mail server and gives no room.
+
+use alloc::format;
+
+use bytes::BytesMut;
+
+use crate::offence::{Kind, Offence};
+use crate::smtp::body::StrayEnds;
+use crate::smtp::bounds::LineEnds;
+use crate::smtp::command::{self, Verb};
+use crate::smtp::event::Event;
+use crate::smtp::line::Fault;
+use crate::smtp::reply::Reply;
+use crate::time::Instant;
+
+use super::Session;
+use super::due::Due;
+
+/// What has been used up.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    /// Recipients of the transaction that the mail server has accepted.
+    recipients: u32,
+    /// Bytes of the message in chunks that have been announced.
+    chunks: u64,
+    /// The ends of its lines.
+    ends: StrayEnds,
+    /// Whether it has been told that something was mended.
+    mended: bool,
+}
+
+/// Whether a command ends the transaction.
+const fn ends_transaction(verb: Verb) -> bool {
+    matches!(verb, Verb::Rset | Verb::Ehlo | Verb::Helo | Verb::Bdat { last: true, .. })
+}
+
+impl Session {
+    /// Refuses a command in the mail server's place if there would be too much; whether it did.
+    pub(super) fn refuse_excess(&mut self, verb: Verb, line: &[u8], now: Instant) -> bool {
+        match verb {
+            // RFC 1870 section 6.1.
+            Verb::Mail => {
+                let Some(size) = command::announced_size(line).filter(|size| self.bounds.is_too_big(*size))
+                else {
+                    return false;
+                };
+                self.note_too_big(size);
+                self.transaction.refuse_mail(self.received);
+                self.answer(self.voice.too_big(self.bounds.message_size), now);
+            }
+            Verb::Rcpt if self.bounds.recipients > 0 && self.recipients() >= self.bounds.recipients => {
+                self.answer(self.voice.too_many_recipients(self.bounds.recipients), now);
+            }
+            Verb::Bdat { size, last } => {
+                self.used.chunks = self.used.chunks.saturating_add(size);
+                let all = self.used.chunks;
+                if last {
+                    self.used.chunks = 0;
+                }
+                if !self.bounds.is_too_big(all) {
+                    return false;
+                }
+                self.note_too_big(all);
+                self.refused = Some(self.voice.too_big(self.bounds.message_size));
+                self.answer_refused(verb, now);
+            }
+            Verb::Rset | Verb::Ehlo | Verb::Helo => {
+                (self.used.chunks, self.used.ends) = (0, StrayEnds::default());
+                return false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Recipients of the transaction that the next command belongs to, those included that are not answered yet.
+    fn recipients(&self) -> u32 {
+        self.due.iter().fold(self.used.recipients, |count, due| match due {
+            Due::Reply(asked) if asked.verb == Verb::Rcpt => count.saturating_add(1),
+            Due::Reply(asked) if ends_transaction(asked.verb) => 0,
+            Due::EndOfData => 0,
+            _ => count,
+        })
+    }
+
+    /// The mail server has answered a command.
+    pub(super) fn count_recipient(&mut self, verb: Verb, reply: &Reply<'_>) {
+        if verb == Verb::Rcpt && reply.is_success() {
+            self.used.recipients = self.used.recipients.saturating_add(1);
+        }
+        if ends_transaction(verb) {
+            self.used.recipients = 0;
+        }
+    }
+
+    /// The mail server has answered a message.
+    pub(super) const fn end_transaction(&mut self) {
+        self.used.recipients = 0;
+    }
+
+    /// Refuses the message that passes if its size is beyond the bound; `size` may be its end larger than what counts.
+    pub(super) fn check_size(&mut self, size: u64) {
+        const END: u64 = b".\r\n".len() as u64;
+        if self.refused.is_none() && self.bounds.is_too_big(size.saturating_sub(END)) {
+            self.note_too_big(size);
+            self.refused = Some(self.voice.too_big(self.bounds.message_size));
+        }
+    }
+
+    /// Looks at the ends of lines in the first `size` bytes of the client's buffer, which belong to a chunk.
+    pub(super) fn check_ends(&mut self, size: usize, ended: bool) {
+        if self.refused.is_some() || self.bounds.line_ends == LineEnds::Normalize {
+            return;
+        }
+        let bytes = self.from_client.get(..size).unwrap_or_default();
+        let mut found = self.used.ends.check(bytes);
+        if ended {
+            found = found.and_then(|()| core::mem::take(&mut self.used.ends).finish());
+        }
+        if let Err(fault) = found {
+            let text = self.voice.stray_end(fault);
+            self.report(Offence::new(Kind::BareNewline, text.as_bytes()));
+            self.refused = Some(text);
+        }
+    }
+
+    /// Takes the line of `size` bytes at the front of the client's buffer, with CR LF at its end.
+    pub(super) fn take_line(&mut self, size: usize) -> BytesMut {
+        let mut line = self.from_client.split_to(size.min(self.from_client.len()));
+        if !line.ends_with(b"\r\n") {
+            line.truncate(line.len().saturating_sub(1));
+            line.extend_from_slice(b"\r\n");
+            self.note_mended(Fault::BareLf);
+        }
+        line
+    }
+
+    /// A line was mended.
+    pub(super) fn note_mended(&mut self, fault: Fault) {
+        if !self.used.mended {
+            self.used.mended = true;
+            self.events.push_back(Event::Mended(fault));
+        }
+    }
+
+    fn note_too_big(&mut self, size: u64) {
+        let limit = self.bounds.message_size;
+        self.report(Offence::known_by(Kind::TooBig, format!("{size} bytes, the limit is {limit}")));
+    }
+}
