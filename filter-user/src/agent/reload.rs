@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use filter_core::policy::Policy;
 use filter_core::smtp::voice::Voice;
 
-use super::books;
+use super::{books, supervisor};
 use crate::config::{Config, ConfigError, ServiceConfig};
 use crate::ips::{Inbox, Reload, Request};
 
@@ -42,6 +42,13 @@ impl Reloader {
 
     /// Puts the file in force; says which of its settings wait for the next start.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ReloadError> {
+        supervisor::reloading();
+        let outcome = self.read_again().await;
+        supervisor::ready();
+        outcome
+    }
+
+    async fn read_again(&self) -> Result<Vec<&'static str>, ReloadError> {
         let file = self.started_with.file.as_deref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(Some(file))?;
         let replies = (&Voice::new(&self.started_with.name, &config.templates)).into();
@@ -80,6 +87,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         attachments.filter(|_| observe.is_none()),
         differ("[log]", &before.log, &after.log),
         differ("[web]", &before.web, &after.web),
+        differ("[metrics]", &before.metrics, &after.metrics),
     ];
     found.into_iter().flatten().collect()
 }

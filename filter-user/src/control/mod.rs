@@ -6,7 +6,9 @@
 mod access;
 mod client;
 mod events;
+mod health;
 mod import;
+mod metrics;
 mod problem;
 mod routes;
 

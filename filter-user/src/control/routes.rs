@@ -15,11 +15,12 @@ use filter_core::admin::{
 };
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
+use filter_core::neighbourhood::Nearest;
 use filter_core::notation::parse_network;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Access, Author, Problem, access, events, import};
+use super::{Access, Author, Problem, access, events, health, import, metrics};
 use crate::agent::{ReloadError, Reloader};
 use crate::edge::Service;
 use crate::ids::IdsLog;
@@ -55,10 +56,14 @@ pub(super) type Answer<T> = Result<Json<T>, Problem>;
 pub fn router(agent: Agent) -> Router {
     let audit = middleware::from_fn_with_state(agent.access.clone(), access::record);
     Router::new()
+        .route("/metrics", get(metrics::show))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
         .route("/api/v1/status", get(status))
         .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
         .merge(import::router())
         .merge(access::router())
+        .route("/api/v1/nearest", get(nearest))
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/why", get(events::why))
         .route("/api/v1/reload", post(reload))
@@ -91,7 +96,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         watched: counts.watched,
         offences: counts.offences,
         offences_lost: agent.inbox.lost(),
-        messages: agent.services.iter().map(|service| service.messages()).sum(),
+        messages: agent.services.iter().map(|service| service.traffic().messages()).sum(),
         ..StatusView::clone(&agent.fixed)
     }))
 }
@@ -131,6 +136,10 @@ async fn reload(State(agent): State<Agent>) -> Answer<Vec<&'static str>> {
         };
         Problem::new(status, error)
     })
+}
+
+async fn nearest(State(agent): State<Agent>) -> Answer<Nearest> {
+    agent.inbox.ask(Request::Nearest).await.map(Json).ok_or_else(Problem::stopping)
 }
 
 async fn list_blocks(State(agent): State<Agent>) -> Answer<Vec<BlockView>> {

@@ -6,7 +6,6 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
@@ -32,6 +31,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
 pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
+    let visit = service.traffic.enter(place.pool);
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
     let mut session = session.with_login_key(edge.login_key).with_rules(Arc::clone(&edge.rules));
@@ -52,6 +52,7 @@ pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mu
     // A client that does not take them has been told enough.
     let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
     drop(place);
+    drop(visit);
     refusal::farewell(client.into_socket()).await;
 }
 
@@ -205,7 +206,7 @@ impl Reporter<'_> {
                 Event::LoggedIn => inbox.succeeded(self.client, Success::LoggedIn),
                 Event::MessageAccepted => {
                     inbox.succeeded(self.client, Success::Delivered);
-                    self.service.messages.fetch_add(1, Ordering::Relaxed);
+                    self.service.traffic.deliver();
                 }
                 Event::ServerFault(fault) => {
                     if let Some(chosen) = self.chosen {

@@ -10,6 +10,7 @@ mod listener;
 mod refusal;
 mod service;
 mod stream;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 pub use backend::Backend;
 pub use listener::EdgeError;
 pub use service::Service;
+pub use traffic::Traffic;
 
 use crate::ips::Inbox;
 use crate::secret;

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use filter_core::admin::ServiceView;
 use filter_core::client::ClientAddr;
@@ -12,7 +11,7 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use super::header::HeaderError;
-use super::{Backend, Edge, listener};
+use super::{Backend, Edge, Traffic, listener};
 use crate::config::ServiceConfig;
 use crate::ips::{Arrival, BookId, Counts};
 use crate::pace::Pace;
@@ -24,7 +23,7 @@ pub struct Service {
     pub(super) backend: Backend,
     pub(super) patience: Patience,
     pub(super) book: BookId,
-    pub(super) messages: AtomicU64,
+    pub(super) traffic: Traffic,
     pub(super) name: ServiceName,
     proxy_from: Vec<IpNet>,
     balancers: Pace,
@@ -38,7 +37,7 @@ impl Service {
             backend: Backend::new(config, name),
             patience: config.patience,
             book,
-            messages: AtomicU64::new(0),
+            traffic: Traffic::default(),
             // What the configuration takes for a name is one.
             name: ServiceName::new(&config.name).unwrap_or(ServiceName::UNKNOWN),
             proxy_from: config.proxy_from.clone(),
@@ -61,9 +60,24 @@ impl Service {
         Arrival::new(client, self.name, self.book)
     }
 
-    /// Messages that its mail servers have accepted.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// What has come to it.
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// What is behind it.
+    pub const fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The book that its sessions are counted in.
+    pub const fn book(&self) -> BookId {
+        self.book
     }
 
     /// What `status` says of it now. Takes what it always says.
@@ -72,7 +86,7 @@ impl Service {
         ServiceView {
             mail_servers: self.backend.view(),
             sessions: own.flatten(),
-            messages: self.messages(),
+            messages: self.traffic.messages(),
             ..fixed.clone()
         }
     }

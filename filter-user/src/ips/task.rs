@@ -19,11 +19,14 @@ use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
 use super::sessions::{Ledger, Sessions};
-use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Request, journal};
+use super::{
+    Admission, Arrival, Counts, Inbox, List, Look, Message, Reason, Reload, Request, Tally, journal,
+};
 use crate::clock;
 use crate::ids::IdsLog;
 use crate::pace::Pace;
 use crate::store::{Entry, Store};
+use crate::telemetry::histogram;
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -72,6 +75,7 @@ pub struct Ips {
     messages: mpsc::UnboundedReceiver<Message>,
     backlog: Arc<AtomicUsize>,
     offences: u64,
+    tally: Tally,
     probes: Probes,
     /// About reports that are none of a client.
     complaints: Pace,
@@ -96,6 +100,7 @@ impl Ips {
             messages,
             backlog,
             offences: 0,
+            tally: Tally::default(),
             probes: Probes::default(),
             complaints: Pace::new(),
             closing: false,
@@ -122,9 +127,13 @@ impl Ips {
     pub async fn run(mut self) -> Enforcer {
         loop {
             let sleep = self.next_timeout();
+            let mut judging = None;
             tokio::select! {
                 message = self.messages.recv() => match message {
-                    Some(message) => self.handle(message),
+                    Some(message) => {
+                        judging = matches!(message, Message::Offence(..) | Message::Report(..)).then(std::time::Instant::now);
+                        self.handle(message);
+                    }
                     None => return self.enforcer,
                 },
                 () = tokio::time::sleep(sleep) => {}
@@ -136,6 +145,9 @@ impl Ips {
                 self.engine.handle_timeout(now);
             }
             self.carry_out();
+            if let Some(since) = judging {
+                histogram::DECISION.observe(since.elapsed());
+            }
         }
     }
 
@@ -179,16 +191,15 @@ impl Ips {
     /// Block check, then the session limits; the first that fails answers.
     fn admit(&mut self, arrival: Arrival) -> Option<Admission> {
         let Arrival { client, service, book, look } = arrival;
-        let refused =
-            |reply: &Arc<str>, may_clear| Admission::Refused { reply: Arc::clone(reply), may_clear };
+        let refused = |reply: &Arc<str>, reason| Admission::Refused { reply: Arc::clone(reply), reason };
         if self.closing {
-            return Some(refused(&self.replies.shutting_down, false));
+            return Some(refused(&self.replies.shutting_down, Reason::Stopping));
         }
         if look == Look::First {
             self.engine.handle_connect(client, clock::now());
         }
         if let Some(block) = self.engine.refusal(client, clock::instant()) {
-            let reply = refused(self.replies.to_blocked(block), false);
+            let reply = refused(self.replies.to_blocked(block), Reason::Blocked);
             if let Some(ledger) = self.sessions.ledger(book) {
                 ledger.refused += u64::from(look == Look::First);
             }
@@ -209,8 +220,9 @@ impl Ips {
             return self.sessions.admit_beyond(client, book).map(Admission::Admitted);
         }
         Some(match overflow {
-            Overflow::PerAddress => refused(&self.replies.too_many_from_address, true),
-            Overflow::Total | Overflow::Incoming => refused(&self.replies.too_many, true),
+            Overflow::PerAddress => refused(&self.replies.too_many_from_address, Reason::PerAddress),
+            Overflow::Total => refused(&self.replies.too_many, Reason::Total),
+            Overflow::Incoming => refused(&self.replies.too_many, Reason::Incoming),
         })
     }
 
@@ -277,6 +289,7 @@ impl Ips {
                 }
                 Effect::Store(record) => entries.push(Entry::Change(record)),
                 Effect::Log(event) => {
+                    self.tally.handle(&event);
                     tell(&event);
                     if let Some(ids) = &self.ids {
                         ids.write(&event);
@@ -341,6 +354,7 @@ impl Ips {
             Request::Neighbourhood(network, answer) => {
                 drop(answer.send(self.engine.neighbourhood(network, now)));
             }
+            Request::Nearest(answer) => drop(answer.send(self.engine.nearest(now))),
             Request::Reload(wanted, answer) => {
                 let Reload { policy, limits, replies } = *wanted;
                 self.engine.set_policy(policy);
@@ -363,6 +377,9 @@ impl Ips {
             watched: watched as u64,
             offences: self.offences,
             kernel_pending: self.enforcer.pending(),
+            tally: self.tally.clone(),
+            kernel_fill: self.enforcer.fill(),
+            per_address: self.sessions.ledgers().iter().map(Ledger::per_address).collect(),
         }
     }
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::KernelError;
+use super::fill::{Held, place};
 
 /// The words of one gate, shared with the kernel.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub(super) fn pairs(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
 pub(super) struct Gate {
     memory: Memory,
     book: Book,
+    held: Held,
 }
 
 impl Gate {
@@ -108,9 +110,10 @@ impl Gate {
             v6: Words::map(names[1], fds[1], key.words)?,
         };
         let mut wanted = Wanted { v4: vec![0; WORDS_V4 as usize], v6: vec![0; key.words as usize] };
-        let mut book = Book::new(key);
+        let (mut book, mut held) = (Book::new(key), Held::default());
         for network in entries {
             book.add(&network, &mut wanted);
+            held[place(&network)] += 1;
         }
         for (family, words) in [(Family::V4, wanted.v4), (Family::V6, wanted.v6)] {
             for (index, bits) in (0..).zip(words) {
@@ -122,7 +125,7 @@ impl Gate {
                 }
             }
         }
-        Ok(Self { memory, book })
+        Ok(Self { memory, book, held })
     }
 
     /// Whether the list has an entry for exactly this network.
@@ -132,12 +135,24 @@ impl Gate {
 
     /// An entry is in its map now.
     pub(super) fn open_for(&mut self, network: &IpNet) {
+        if !self.knows(network) {
+            self.held[place(network)] += 1;
+        }
         self.book.add(network, &mut self.memory);
     }
 
     /// An entry is about to leave its map.
     pub(super) fn close_for(&mut self, network: &IpNet) {
+        if self.knows(network) {
+            let held = &mut self.held[place(network)];
+            *held = held.saturating_sub(1);
+        }
         self.book.remove(network, &mut self.memory);
+    }
+
+    /// How many entries there are in each map of the list.
+    pub(super) const fn held(&self) -> Held {
+        self.held
     }
 
     /// The classes of IPv6 prefixes that the kernel must ask for.

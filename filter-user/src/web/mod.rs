@@ -13,6 +13,8 @@ mod cookie;
 mod events;
 mod fields;
 mod gate;
+mod health;
+mod metrics;
 mod nevers;
 mod overview;
 mod page;
@@ -30,6 +32,7 @@ use filter_core::client::ClientAddr;
 use filter_core::offence::{Kind, Offence};
 use filter_core::service::ServiceName;
 
+pub use metrics::metrics_router;
 pub use server::{WebError, bind, serve};
 
 use client::{Doorplate, Visitor};

@@ -12,16 +12,19 @@ pub(super) const TOOLCHAIN: [&str; 5] =
 /// What bpf-linker is built with, beside LLVM.
 pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the lab is made of.
-pub(super) const LAB: [&str; 10] = [
+pub(super) const LAB: [&str; 13] = [
     "chromium",
     "chromium-driver",
     "curl",
     "fonts-dejavu-core",
     "iproute2",
+    "mandoc",
     "postfix",
     "sasl2-bin",
     "libsasl2-modules",
     "swaks",
+    "systemd",
+    "tmux",
     "util-linux",
 ];
 /// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.

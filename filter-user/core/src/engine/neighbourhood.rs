@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Engine;
 use crate::admin::BlockView;
 use crate::decision::{Block, Never};
-use crate::neighbourhood::{NAMED, Neighbourhood, Watched};
+use crate::neighbourhood::{NAMED, Nearest, Neighbourhood, Watched};
 use crate::time::Now;
 
 impl Engine {
@@ -29,13 +29,7 @@ impl Engine {
         let named = latest.sorted().into_iter().filter_map(|(_, other)| self.blocks.get(&other));
         let latest_blocks = named.map(|(_, block)| view(block)).collect();
         let nevers = || self.nevers.within(&network).filter(|(other, _)| **other != network);
-        let mut heaviest = Highest::default();
-        for (scope, score) in self.scores.sums(self.policy.monitor_period, now.instant) {
-            if score > 0 && network.contains(&scope.network()) {
-                heaviest.add((score, scope.network()));
-            }
-        }
-        let watched = heaviest.count;
+        let (watched, heaviest) = self.heaviest(now, |scope| network.contains(scope));
         Neighbourhood {
             network,
             blocks,
@@ -45,10 +39,29 @@ impl Engine {
             never_inside: nevers().count() as u64,
             first_never: nevers().take(NAMED).map(|(_, never)| never.clone()).collect(),
             watched,
-            heaviest: heaviest.sorted().into_iter().map(|(score, scope)| Watched { scope, score }).collect(),
+            heaviest,
             threshold: self.policy.block_threshold,
             enforced: !self.policy.observe,
         }
+    }
+
+    /// Which clients are nearest to the threshold. Looks at every client that is being watched, once.
+    pub fn nearest(&self, now: Now) -> Nearest {
+        let (watched, clients) = self.heaviest(now, |_| true);
+        Nearest { threshold: self.policy.block_threshold, watched, clients }
+    }
+
+    /// How many clients of some networks have a score, and the [`NAMED`] with the highest ones.
+    fn heaviest(&self, now: Now, is_meant: impl Fn(&IpNet) -> bool) -> (u64, Vec<Watched>) {
+        let mut heaviest = Highest::default();
+        for (scope, score) in self.scores.sums(self.policy.monitor_period, now.instant) {
+            if score > 0 && is_meant(&scope.network()) {
+                heaviest.add((score, scope.network()));
+            }
+        }
+        let watched = heaviest.count;
+        let named = heaviest.sorted().into_iter().map(|(score, scope)| Watched { scope, score });
+        (watched, named.collect())
     }
 }
 
