@@ -19,6 +19,7 @@ const EXAMPLES: [(&str, &str, &str); 32] = [
     ("get", "/api/v1", ""),
     ("get-openapi-json", "/api/v1/openapi.json", ""),
     ("get-status", "/api/v1/status", ""),
+    ("get-nearest", "/api/v1/nearest", ""),
     ("get-statistics", "/api/v1/statistics", ""),
     ("get-sessions", "/api/v1/sessions?sort=age&descending=true&network=203.0.113.0/24&limit=5", ""),
     ("delete-sessions", "/api/v1/sessions?network=203.0.113.60", ""),

@@ -25,6 +25,18 @@ pub struct Watched {
     pub score: u64,
 }
 
+/// Which clients come close to a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Nearest {
+    /// The score that blocks.
+    pub threshold: u32,
+    /// Clients whose score is above zero.
+    pub watched: u64,
+    /// The [`NAMED`] with the highest scores, highest first.
+    pub clients: Vec<Watched>,
+}
+
 /// What the engine knows about a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

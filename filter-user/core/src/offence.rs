@@ -165,7 +165,7 @@ impl Kind {
     }
 
     /// This kind's place in a table of all kinds.
-    pub(crate) fn index(self) -> usize {
+    pub fn index(self) -> usize {
         Self::ALL.iter().position(|kind| *kind == self).unwrap_or(0)
     }
 }

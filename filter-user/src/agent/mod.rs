@@ -9,7 +9,9 @@ mod error;
 mod filter;
 mod introduction;
 mod reload;
+mod supervisor;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +50,7 @@ struct Prepared {
     store: Store,
     stored: Stored,
     web: Option<TcpListener>,
+    metrics: Option<TcpListener>,
 }
 
 /// Runs until a signal asks to stop.
@@ -75,17 +78,26 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let listeners = config.services.iter().map(bind).collect::<Result<_, _>>()?;
     let protections = config.services.iter().map(Protection::load).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
-    let web = match config.web.listen {
-        Some(address) => Some(web::bind(address).await?),
-        None => None,
-    };
+    let web = bind_for(config.web.listen, "web").await?;
+    let metrics = bind_for(config.metrics.listen, "metrics").await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web })
+    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web, metrics })
+}
+
+/// The socket that a section of the configuration wants, if it wants one.
+async fn bind_for(
+    address: Option<SocketAddr>,
+    section: &'static str,
+) -> Result<Option<TcpListener>, AgentError> {
+    match address {
+        Some(address) => Ok(Some(web::bind(address, section).await?)),
+        None => Ok(None),
+    }
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared { listeners, protections, control, surroundings, store, stored, web } = prepared;
+    let Prepared { listeners, protections, control, surroundings, store, stored, web, metrics } = prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -133,6 +145,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
     let web = web.map(|listener| tokio::spawn(web::serve(listener, web::router(config, routes.clone()))));
+    let metrics = metrics
+        .map(|listener| tokio::spawn(web::serve(listener, web::metrics_router(config, routes.clone()))));
     let mut control = tokio::spawn(control::serve(control, routes));
     let pairs = services.iter().zip(listeners).flat_map(|(service, listeners)| {
         listeners.into_iter().map(move |listener| (Arc::clone(service), listener))
@@ -141,17 +155,21 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     let watchers: Vec<_> = watchers.collect();
     let servers: Vec<_> = pairs.map(|(service, listener)| tokio::spawn(service.serve(listener))).collect();
 
+    supervisor::ready();
+    let heart = tokio::spawn(supervisor::watch(inbox.clone(), Arc::clone(&services)));
     let ended = tokio::select! {
         stop = stop_signal(&reloader, is_first_try) => stop.map_err(AgentError::System),
         _ = &mut ips => Err(AgentError::Ended("engine")),
         _ = &mut control => Err(AgentError::Ended("control socket")),
     };
     tracing::info!("stopping");
+    supervisor::stopping();
+    heart.abort();
     for server in servers.into_iter().chain(watchers) {
         server.abort();
     }
-    if let Some(web) = web {
-        web.abort();
+    for server in web.into_iter().chain(metrics) {
+        server.abort();
     }
     inbox.close().await;
     farewell(&inbox).await;

@@ -10,7 +10,7 @@ use filter_core::policy::Policy;
 use filter_core::smtp::voice::Voice;
 use tokio::sync::watch;
 
-use super::books;
+use super::{books, supervisor};
 use crate::config::{Config, ConfigError, ServiceConfig, TlsConfig};
 use crate::control::Settings;
 use crate::edge::Service;
@@ -58,6 +58,13 @@ impl Reloader {
 
     /// Puts the file in force; says which of its settings wait for the next start.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ReloadError> {
+        supervisor::reloading();
+        let outcome = self.read_again().await;
+        supervisor::ready();
+        outcome
+    }
+
+    async fn read_again(&self) -> Result<Vec<&'static str>, ReloadError> {
         let file = self.started_with.file.as_deref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(Some(file))?;
         let certificates = self.certificates(&config)?;
@@ -134,6 +141,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         attachments.filter(|_| observe.is_none()),
         differ("[log]", &before.log, &after.log),
         differ("[web]", &before.web, &after.web),
+        differ("[metrics]", &before.metrics, &after.metrics),
     ];
     found.into_iter().flatten().collect()
 }

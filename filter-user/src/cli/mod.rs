@@ -2,11 +2,14 @@
 
 mod backup;
 mod check;
+pub(crate) mod colour;
 mod config;
 mod events;
 mod exit;
 mod export;
 mod filter;
+mod generate;
+mod health;
 mod import;
 mod listing;
 mod lists;
@@ -17,6 +20,7 @@ mod run;
 mod sessions;
 mod status;
 pub(crate) mod table;
+mod top;
 mod undo;
 mod user;
 mod why;
@@ -27,6 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use exit::Failure;
 use filter_core::time::Timestamp;
 
@@ -73,6 +78,12 @@ enum Verb {
     Config(ConfigVerb),
     /// Show the state of the running agent
     Status(Output),
+    /// Watch the running agent in the terminal: sessions, drops, scores and events
+    Top,
+    /// Say whether the running agent can do what it is for; exit code 1 if not
+    Health(Output),
+    /// Print the metrics of the running agent, as Prometheus reads them
+    Metrics,
     /// Let the running agent read its configuration again
     Reload(Output),
     /// Say why an address is blocked, or how far it is from it; or what covers a network and who in it misbehaves
@@ -122,6 +133,16 @@ enum Verb {
     },
     /// Take the kernel filter off all interfaces and remove its maps
     Unload,
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual pages, one for each command
+    Man {
+        /// Where; made if it is not there
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -237,6 +258,12 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
+    // They are made where packages are, by whoever has no configuration.
+    match &cli.verb {
+        Verb::Completions { shell } => return generate::completions(*shell),
+        Verb::Man { directory } => return generate::man(directory),
+        _ => {}
+    }
     let file = match &cli.verb {
         Verb::CheckConfig { file: Some(file), .. } => Some(file),
         _ => cli.config.as_ref(),
@@ -250,6 +277,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::CheckConfig { output, .. } => check::show(&config, output),
         Verb::Config(ConfigVerb::Show(output)) => config::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
+        Verb::Top => alone(top::show(&client)),
+        Verb::Health(output) => alone(health::health(&client, output)),
+        Verb::Metrics => alone(health::metrics(&client)),
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
@@ -263,6 +293,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Maps(verb) => alone(maps::show(&config, verb)),
         Verb::Load { interface } => alone(filter::load(config, interface)),
         Verb::Unload => filter::unload(&config),
+        // They have been answered above.
+        Verb::Completions { .. } | Verb::Man { .. } => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What people read: columns that line up, times with their offset, durations in words.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 use filter_core::client::fmt_network;
@@ -9,15 +9,16 @@ use ipnet::IpNet;
 use serde::Serialize;
 use tabwriter::TabWriter;
 
-/// Rows of cells under a head.
+/// Rows of cells under a head: columns that line up on a terminal, tabs between them in a pipe, where `cut` and `awk` read.
 pub(super) struct Table {
     writer: TabWriter<Vec<u8>>,
+    plain: Vec<String>,
 }
 
 impl Table {
     /// A table with these columns.
     pub(super) fn new(head: &[&str]) -> Self {
-        let mut table = Self { writer: TabWriter::new(Vec::new()).padding(2) };
+        let mut table = Self { writer: TabWriter::new(Vec::new()).padding(2), plain: Vec::new() };
         table.row(head);
         table
     }
@@ -27,11 +28,16 @@ impl Table {
         // A tab or a line end inside a cell would break the columns of everything else.
         let cells: Vec<_> = cells.iter().map(|cell| cell.as_ref().replace(char::is_control, " ")).collect();
         // Writing into memory does not fail.
-        let _ = writeln!(self.writer, "{}", cells.join("\t"));
+        let row = cells.join("\t");
+        let _ = writeln!(self.writer, "{row}");
+        self.plain.push(row);
     }
 
     /// Prints the table; a reader that has gone (`| head`) is no error.
     pub(super) fn print(self) -> io::Result<()> {
+        if !io::stdout().is_terminal() {
+            return line(&self.plain.join("\n"));
+        }
         let bytes = self.writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let lines: Vec<_> = text.lines().map(str::trim_end).collect();

@@ -11,6 +11,7 @@ mod ips;
 mod kernel;
 mod log;
 mod login;
+mod metrics;
 mod raw;
 mod replies;
 mod service;
@@ -31,6 +32,7 @@ pub use effective::Setting;
 pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
+pub use metrics::MetricsConfig;
 pub use service::{ClientAddress, ServiceConfig};
 pub use tls::{MailServerTls, TlsConfig};
 pub use web::WebConfig;
@@ -65,6 +67,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The API and the web admin over TCP.
     pub web: WebConfig,
+    /// Metrics without a token.
+    pub metrics: MetricsConfig,
 }
 
 impl Config {
@@ -251,6 +255,7 @@ mod tests {
         refused("[web]\nlisten = \"8025\"", &["gatepost.toml:2", "127.0.0.1:8025"]);
         refused("[web]\nlisten = \"0.0.0.0:8025\"", &["gatepost.toml:2", "in the clear", "trusted_proxies"]);
         refused("[web]\nhost_names = [\"https://x\"]", &["gatepost.toml:2", "gate.example.net"]);
+        refused("[metrics]\nlisten = \"0.0.0.0:9925\"", &["gatepost.toml:2", "127.0.0.1:9925", "token"]);
         refused("name = ", &["gatepost.toml:1"]);
     }
 }

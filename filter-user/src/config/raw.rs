@@ -17,6 +17,7 @@ use super::ips::Ips;
 use super::kernel::Kernel;
 use super::log::Log;
 use super::login::Login;
+use super::metrics::Metrics;
 use super::replies::Replies;
 use super::service::{self, Service, Shared};
 use super::sessions::Sessions;
@@ -40,6 +41,7 @@ pub(super) struct File {
     replies: Replies,
     log: Log,
     web: Web,
+    metrics: Metrics,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -71,6 +73,7 @@ impl File {
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
             web: self.web.validate(place)?,
+            metrics: self.metrics.validate(place)?,
         })
     }
 }

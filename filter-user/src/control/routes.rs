@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
+use axum::routing::get;
 use axum::{Json, Router, middleware};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, ChangeRequest, Coverage, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES,
@@ -15,6 +16,7 @@ use filter_core::admin::{
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
 use filter_core::event::Event;
+use filter_core::neighbourhood::Nearest;
 use filter_core::notation::parse_network;
 use filter_core::open::{Ended, OpenSessions};
 use ipnet::IpNet;
@@ -27,7 +29,8 @@ use super::contract::{Contract, DOCUMENT};
 use super::settings::{About, PolicyView, Settings};
 use super::statistics::Statistics;
 use super::{
-    Access, Author, Problem, access, change, events, follow, import, sessions, settings, statistics,
+    Access, Author, Problem, access, change, events, follow, health, import, metrics, sessions, settings,
+    statistics,
 };
 use crate::agent::{ReloadError, Reloader};
 use crate::clock;
@@ -93,7 +96,15 @@ pub fn router(agent: Agent) -> Router {
     let (router, described) = lists(access::describe(import::describe(looking(contract)))).finish();
     // Nobody else sets it.
     let _ = document.set(described);
-    router.layer(audit).with_state(agent)
+    router.merge(watching()).layer(audit).with_state(agent)
+}
+
+/// What programs look at that have formats of their own.
+fn watching() -> Router<Agent> {
+    Router::new()
+        .route("/metrics", get(metrics::show))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
 }
 
 /// What can be looked at, and what is done to all at once.
@@ -106,6 +117,9 @@ fn looking(contract: Contract) -> Contract {
         .get("/api/v1/statistics", statistics::show, |told| {
             told.does("The events of the last day, and who is nearest to being blocked")
                 .answers::<Statistics>()
+        })
+        .get("/api/v1/nearest", nearest, |told| {
+            told.does("Clients nearest to the threshold, as they are now").answers::<Nearest>()
         })
         .get("/api/v1/sessions", sessions::list, |told| {
             told.does("Open sessions").asks::<sessions::Asked>().answers::<OpenSessions>()
@@ -203,9 +217,13 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         watched: counts.watched,
         offences: counts.offences,
         offences_lost: agent.inbox.lost(),
-        messages: agent.services.iter().map(|service| service.messages()).sum(),
+        messages: agent.services.iter().map(|service| service.traffic().messages()).sum(),
         ..StatusView::clone(&agent.fixed)
     }))
+}
+
+async fn nearest(State(agent): State<Agent>) -> Answer<Nearest> {
+    agent.inbox.ask(Request::Nearest).await.map(Json).ok_or_else(Problem::stopping)
 }
 
 /// Where the filter is and what it has done, as the kernel knows it now.

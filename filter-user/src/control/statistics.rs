@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use filter_core::neighbourhood::Watched;
+use filter_core::neighbourhood::{Nearest, Watched};
 use filter_core::time::{Instant, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub(super) async fn show(State(agent): State<Agent>) -> Answer<Statistics> {
         return Ok(Json(Statistics::clone(statistics)));
     }
     let found = agent.inbox.ask(Request::Nearest).await;
-    let (watched, mut nearest, threshold) = found.ok_or_else(Problem::stopping)?;
+    let Nearest { watched, threshold, clients: mut nearest } = found.ok_or_else(Problem::stopping)?;
     nearest.truncate(NAMED);
     let events = read(&agent, move |history| history.hours(now.wall, HOURS)).await?;
     let statistics = Arc::new(Statistics { time: now.wall, events, watched, threshold, nearest });

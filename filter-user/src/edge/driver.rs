@@ -6,7 +6,6 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
@@ -33,6 +32,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
 pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
+    let visit = service.traffic.enter(place.pool);
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
     let greet_delay = if place.is_strange { service.greet_delay } else { Duration::ZERO };
@@ -71,6 +71,7 @@ pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mu
     })
     .await;
     drop(place);
+    drop(visit);
     refusal::farewell(client.into_socket()).await;
 }
 
@@ -267,7 +268,7 @@ impl Reporter<'_> {
                 Event::LoggedIn => inbox.succeeded(self.client, Success::LoggedIn),
                 Event::MessageAccepted => {
                     inbox.succeeded(self.client, Success::Delivered);
-                    self.service.messages.fetch_add(1, Ordering::Relaxed);
+                    self.service.traffic.deliver();
                     self.live.accepted_message();
                 }
                 Event::Mended(fault) => self.service.tell_of_mending(self.client, fault),

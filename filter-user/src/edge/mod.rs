@@ -12,6 +12,7 @@ mod refusal;
 mod renewal;
 mod service;
 mod stream;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use backend::Backend;
 pub use listener::EdgeError;
 pub use protection::{Protection, ProtectionError};
 pub use service::Service;
+pub use traffic::Traffic;
 
 use crate::ips::Inbox;
 use crate::secret;

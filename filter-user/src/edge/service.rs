@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use filter_core::admin::ServiceView;
@@ -16,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::header::HeaderError;
 use super::renewal::Renewal;
-use super::{Backend, Edge, Protection, listener};
+use super::{Backend, Edge, Protection, Traffic, listener};
 use crate::clock;
 use crate::config::ServiceConfig;
 use crate::ips::{Arrival, BookId, Counts};
@@ -33,7 +32,7 @@ pub struct Service {
     /// How long strangers wait for the greeting.
     pub(super) greet_delay: Duration,
     pub(super) book: BookId,
-    pub(super) messages: AtomicU64,
+    pub(super) traffic: Traffic,
     pub(super) tls: Tls,
     renewal: Option<Renewal>,
     pub(super) name: ServiceName,
@@ -61,7 +60,7 @@ impl Service {
             bounds: config.bounds,
             greet_delay: config.greet_delay,
             book,
-            messages: AtomicU64::new(0),
+            traffic: Traffic::default(),
             // What the configuration takes for a name is one.
             name: ServiceName::new(&config.name).unwrap_or(ServiceName::UNKNOWN),
             proxy_from: config.proxy_from.clone(),
@@ -110,9 +109,19 @@ impl Service {
         Arrival::new(client, self.name, self.book)
     }
 
-    /// Messages that its mail servers have accepted.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
+    /// What has come to it.
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// What is behind it.
+    pub const fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The book that its sessions are counted in.
+    pub const fn book(&self) -> BookId {
+        self.book
     }
 
     /// What `status` says of it now. Takes what it always says.
@@ -121,7 +130,7 @@ impl Service {
         ServiceView {
             mail_servers: self.backend.view(),
             sessions: own.flatten(),
-            messages: self.messages(),
+            messages: self.traffic.messages(),
             certificates: self.front().map_or_else(Vec::new, |front| front.view(clock::now().wall)),
             certificate_problem: self.front().and_then(Front::problem),
             ..fixed.clone()

@@ -8,6 +8,7 @@ mod enforcer;
 mod journal;
 mod live;
 mod sessions;
+mod tally;
 mod task;
 
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
-use filter_core::neighbourhood::{Neighbourhood, Watched};
+use filter_core::neighbourhood::{Nearest, Neighbourhood};
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
 use filter_core::report::{Reception, Report};
@@ -30,9 +31,12 @@ use filter_core::service::ServiceName;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::kernel::Fill;
+
 pub use enforcer::Enforcer;
 pub use live::Live;
 pub use sessions::{BookId, Place, Sanction};
+pub use tally::{Decision, Tally};
 pub use task::{Ips, Replies};
 
 /// Offences that may wait to be judged; more are dropped and counted, never anything else.
@@ -47,9 +51,45 @@ pub enum Admission {
     Refused {
         /// One line with its CR LF.
         reply: Arc<str>,
-        /// Whether a place that is being given back at this moment would change the answer.
-        may_clear: bool,
+        /// Why.
+        reason: Reason,
     },
+}
+
+/// Why a connection is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The client is blocked.
+    Blocked,
+    /// `maximum_sessions`.
+    Total,
+    /// `maximum_sessions_per_address`.
+    PerAddress,
+    /// `maximum_incoming_sessions`, less the reserve for those it is not for.
+    Incoming,
+    /// The agent is on its way out.
+    Stopping,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Blocked, Self::Total, Self::PerAddress, Self::Incoming, Self::Stopping];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Total => "total",
+            Self::PerAddress => "per-address",
+            Self::Incoming => "incoming",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// Whether a place that is being given back at this moment would change the answer.
+    pub const fn may_clear(self) -> bool {
+        matches!(self, Self::Total | Self::PerAddress | Self::Incoming)
+    }
 }
 
 /// One of the two lists.
@@ -159,7 +199,7 @@ pub enum Request {
         answer: oneshot::Sender<Vec<u64>>,
     },
     /// How many clients have a score, those with the highest, and the score that blocks.
-    Nearest(oneshot::Sender<(u64, Vec<Watched>, u32)>),
+    Nearest(oneshot::Sender<Nearest>),
     /// The limits of each book in force.
     Limits(oneshot::Sender<Vec<Limits>>),
     /// Every open session, and the score that blocks.
@@ -209,6 +249,12 @@ pub struct Counts {
     pub offences: u64,
     /// Changes that the kernel did not take.
     pub kernel_pending: u64,
+    /// What has been decided since the start.
+    pub tally: Tally,
+    /// How full the maps of the kernel filter are.
+    pub kernel_fill: Vec<Fill>,
+    /// The limit per address of each book, in their order; 0: none.
+    pub per_address: Vec<u32>,
 }
 
 /// How often one connection has been looked at.

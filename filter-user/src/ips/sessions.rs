@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use filter_core::client::ClientAddr;
-use filter_core::limits::{Book, Limits, Overflow, Permit};
+use filter_core::limits::{Book, Limits, Overflow, Permit, Pool};
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +32,8 @@ pub type Sanction = oneshot::Receiver<Arc<str>>;
 pub struct Place {
     id: SessionId,
     messages: mpsc::UnboundedSender<Message>,
+    /// Which pool it was taken from.
+    pub pool: Pool,
     /// Resolves when the session is to end.
     pub sanction: Sanction,
     /// Whether its client is neither one of ours nor known by what it did lately.
@@ -68,6 +70,13 @@ pub(super) struct Ledger {
     pub(super) overflowed: u64,
     /// Connections refused as blocked since the start.
     pub(super) refused: u64,
+}
+
+impl Ledger {
+    /// Incoming sessions of one scope; 0: no limit.
+    pub(super) const fn per_address(&self) -> u32 {
+        self.limits.maximum_sessions_per_address
+    }
 }
 
 /// All open sessions.
@@ -192,8 +201,9 @@ impl Sessions {
         self.opened += 1;
         let id = SessionId(self.opened);
         let (end, sanction) = oneshot::channel();
+        let pool = permit.pool();
         let live = Arc::new(Live::new(clock::instant()));
         self.open.insert(id, Open { client, book, permit, live: Arc::clone(&live), end: Some(end) });
-        Some(Place { id, messages, sanction, is_strange: true, live })
+        Some(Place { id, messages, pool, sanction, is_strange: true, live })
     }
 }

@@ -22,11 +22,14 @@ use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
 use super::sessions::{BookId, Ledger, Place, Sessions};
-use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Request, Sighting, journal};
+use super::{
+    Admission, Arrival, Counts, Inbox, List, Look, Message, Reason, Reload, Request, Sighting, Tally, journal,
+};
 use crate::clock;
 use crate::ids::IdsLog;
 use crate::pace::Pace;
 use crate::store::{Entry, Store};
+use crate::telemetry::histogram;
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -80,6 +83,7 @@ pub struct Ips {
     messages: mpsc::UnboundedReceiver<Message>,
     backlog: Arc<AtomicUsize>,
     offences: u64,
+    tally: Tally,
     probes: Probes,
     /// About reports that are none of a client.
     complaints: Pace,
@@ -106,6 +110,7 @@ impl Ips {
             messages,
             backlog,
             offences: 0,
+            tally: Tally::default(),
             probes: Probes::default(),
             complaints: Pace::new(),
             welcome: Recent::new(WELCOME_SPAN),
@@ -134,10 +139,15 @@ impl Ips {
         let mut waiting = Vec::new();
         loop {
             let sleep = self.next_timeout();
+            let mut judging = None;
             tokio::select! {
                 count = self.messages.recv_many(&mut waiting, FORESEEN) => match count {
                     0 => return self.enforcer,
-                    _ => self.handle_all(&mut waiting),
+                    _ => {
+                        let judges = |message: &Message| matches!(message, Message::Offence(..) | Message::Report(..));
+                        judging = waiting.iter().any(judges).then(std::time::Instant::now);
+                        self.handle_all(&mut waiting);
+                    }
                 },
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -148,6 +158,9 @@ impl Ips {
                 self.engine.handle_timeout(now);
             }
             self.carry_out();
+            if let Some(since) = judging {
+                histogram::DECISION.observe(since.elapsed());
+            }
         }
     }
 
@@ -218,16 +231,15 @@ impl Ips {
     /// Block check, then the session limits; the first that fails answers.
     fn admit(&mut self, arrival: Arrival) -> Option<Admission> {
         let Arrival { client, service, book, look } = arrival;
-        let refused =
-            |reply: &Arc<str>, may_clear| Admission::Refused { reply: Arc::clone(reply), may_clear };
+        let refused = |reply: &Arc<str>, reason| Admission::Refused { reply: Arc::clone(reply), reason };
         if self.closing {
-            return Some(refused(&self.replies.shutting_down, false));
+            return Some(refused(&self.replies.shutting_down, Reason::Stopping));
         }
         if look == Look::First {
             self.engine.handle_connect(client, clock::now());
         }
         if let Some(block) = self.engine.refusal(client, clock::instant()) {
-            let reply = refused(self.replies.to_blocked(block), false);
+            let reply = refused(self.replies.to_blocked(block), Reason::Blocked);
             if let Some(ledger) = self.sessions.ledger(book) {
                 ledger.refused += u64::from(look == Look::First);
             }
@@ -249,8 +261,9 @@ impl Ips {
             return place.map(|place| self.introduce(place, client, book));
         }
         Some(match overflow {
-            Overflow::PerAddress => refused(&self.replies.too_many_from_address, true),
-            Overflow::Total | Overflow::Incoming => refused(&self.replies.too_many, true),
+            Overflow::PerAddress => refused(&self.replies.too_many_from_address, Reason::PerAddress),
+            Overflow::Total => refused(&self.replies.too_many, Reason::Total),
+            Overflow::Incoming => refused(&self.replies.too_many, Reason::Incoming),
         })
     }
 
@@ -325,6 +338,7 @@ impl Ips {
                 }
                 Effect::Store(record) => entries.push(Entry::Change(record)),
                 Effect::Log(event) => {
+                    self.tally.handle(&event);
                     tell(&event);
                     if let Some(ids) = &self.ids {
                         ids.write(&event);
@@ -401,6 +415,7 @@ impl Ips {
             Request::Neighbourhood(network, answer) => {
                 drop(answer.send(self.engine.neighbourhood(network, now)));
             }
+            Request::Nearest(answer) => drop(answer.send(self.engine.nearest(now.instant))),
             Request::Reload(wanted, answer) => {
                 let Reload { policy, limits, replies } = *wanted;
                 self.engine.set_policy(policy);
@@ -411,10 +426,6 @@ impl Ips {
             Request::Policy(answer) => drop(answer.send(self.engine.policy().clone())),
             Request::EndSessions { id, network, answer } => {
                 let _ = answer.send(self.sessions.end_chosen(id, network, &self.replies.session_ended));
-            }
-            Request::Nearest(answer) => {
-                let (count, nearest) = self.engine.nearest(now.instant);
-                let _ = answer.send((count, nearest, self.engine.policy().block_threshold));
             }
             Request::Limits(answer) => {
                 let limits = self.sessions.ledgers().iter().map(|ledger| ledger.limits.clone()).collect();
@@ -448,6 +459,9 @@ impl Ips {
             watched: watched as u64,
             offences: self.offences,
             kernel_pending: self.enforcer.pending(),
+            tally: self.tally.clone(),
+            kernel_fill: self.enforcer.fill(),
+            per_address: self.sessions.ledgers().iter().map(Ledger::per_address).collect(),
         }
     }
 }

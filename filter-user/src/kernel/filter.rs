@@ -21,6 +21,7 @@ use filter_core::time::Instant;
 use ipnet::IpNet;
 
 use super::KernelError;
+use super::fill::{self, Fill};
 use super::gate::Gate;
 use super::list::{HasLength, List};
 use super::maps::{self, Maps};
@@ -90,6 +91,7 @@ pub struct Filter {
     settings: abi::Settings,
     grace: Duration,
     courtesy: u32,
+    room: [[Fill; 4]; 2],
     /// Held as long as this one writes.
     _lock: File,
 }
@@ -124,6 +126,7 @@ impl Filter {
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
         let mut maps = Maps::open(directory)?;
         let mut settings = write_ports(&mut maps, wanted)?;
+        let room = [fill::room(&maps.blocks)?, fill::room(&maps.nevers)?];
         let blocks = adopt(&maps.blocks, settings.block_gate())?;
         let nevers = adopt(&maps.nevers, settings.never_gate())?;
         settings.block_classes = blocks.classes();
@@ -138,6 +141,7 @@ impl Filter {
             settings,
             grace: wanted.grace,
             courtesy: wanted.courtesy_replies,
+            room,
             _lock: lock,
         })
     }
@@ -191,6 +195,12 @@ impl Filter {
             built_in: entry.built_in != 0,
         });
         Ok(Held { blocks: blocks.collect(), nevers: nevers.collect() })
+    }
+
+    /// How full the maps of both lists are.
+    pub fn fill(&self) -> Vec<Fill> {
+        let [blocks, nevers] = &self.room;
+        fill::filled(blocks, self.blocks.held()).chain(fill::filled(nevers, self.nevers.held())).collect()
     }
 
     /// Runs the program on a frame that no interface has seen; see [`Probe::try_on`].

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::KernelError;
+use super::fill::{Held, place};
 use super::list::List;
 
 /// The words of one gate, shared with the kernel.
@@ -110,6 +111,7 @@ fn count(gate: &Array<MapData, u64>, half: u32) -> Result<u64, KernelError> {
 pub(super) struct Gate {
     memory: Memory,
     book: Book,
+    held: Held,
 }
 
 impl Gate {
@@ -133,9 +135,10 @@ impl Gate {
             v6: vec![0; key.words as usize],
             wicket: vec![0; key.wicket as usize],
         };
-        let mut book = Book::new(key);
+        let (mut book, mut held) = (Book::new(key), Held::default());
         for network in entries {
             book.add(&network, &mut wanted);
+            held[place(&network)] += 1;
         }
         for (family, words) in
             [(Family::V4, wanted.v4), (Family::V6, wanted.v6), (Family::Wicket, wanted.wicket)]
@@ -149,7 +152,7 @@ impl Gate {
                 }
             }
         }
-        Ok(Self { memory, book })
+        Ok(Self { memory, book, held })
     }
 
     /// Whether the list has an entry for exactly this network.
@@ -159,12 +162,24 @@ impl Gate {
 
     /// An entry is in its map now.
     pub(super) fn open_for(&mut self, network: &IpNet) {
+        if !self.knows(network) {
+            self.held[place(network)] += 1;
+        }
         self.book.add(network, &mut self.memory);
     }
 
     /// An entry is about to leave its map.
     pub(super) fn close_for(&mut self, network: &IpNet) {
+        if self.knows(network) {
+            let held = &mut self.held[place(network)];
+            *held = held.saturating_sub(1);
+        }
         self.book.remove(network, &mut self.memory);
+    }
+
+    /// How many entries there are in each map of the list.
+    pub(super) const fn held(&self) -> Held {
+        self.held
     }
 
     /// The classes of IPv6 prefixes that the kernel must ask for.

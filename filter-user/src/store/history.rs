@@ -53,6 +53,12 @@ impl History {
         Self { path }
     }
 
+    /// Bytes of the files that the log is part of.
+    pub(super) fn size(&self) -> u64 {
+        let waiting = self.path.with_extension("db-wal");
+        [&self.path, &waiting].into_iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum()
+    }
+
     /// The log of a state directory, with an agent or without, and both lists as they are now. Writes nothing.
     pub fn open(directory: &Path) -> Result<(Self, Stored), StoreError> {
         let history = Self::new(in_directory(directory));

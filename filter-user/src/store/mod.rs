@@ -227,6 +227,16 @@ impl Store {
         wait.await.unwrap_or_else(|_| Err(NotDurable("the writer has ended".to_owned())))
     }
 
+    /// Changes and events on their way to the writer.
+    pub fn queued(&self) -> u64 {
+        self.trouble.queued.load(Ordering::Relaxed) as u64
+    }
+
+    /// Bytes of the database and of what has not been moved into it yet.
+    pub fn size(&self) -> u64 {
+        self.history.size()
+    }
+
     /// Changes that wait for a disk that takes them.
     pub fn pending(&self) -> u64 {
         self.trouble.pending.load(Ordering::Relaxed)

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use filter_core::engine::Record;
 use filter_core::event::Event;
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{AccessRecord, NotDurable, QUEUE_LIMIT, access, history};
 use crate::clock;
+use crate::telemetry::histogram;
 
 /// Changes that share one transaction; more would only make the first ones wait. What comes in one job stays together.
 const GROUP_LIMIT: usize = 1024;
@@ -94,7 +95,11 @@ pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Tro
             }
             next = if group < GROUP_LIMIT { queue.try_recv().ok() } else { None };
         }
+        let begun = (!pending.is_empty()).then(Instant::now);
         let outcome = write_all(&mut database, &mut pending, trouble);
+        if let Some(begun) = begun {
+            histogram::STORE_COMMIT.observe(begun.elapsed());
+        }
         if written >= PRUNE_EVERY && outcome.is_ok() {
             written = 0;
             if let Err(error) = history::prune(&database, clock::now().wall) {

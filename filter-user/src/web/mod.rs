@@ -14,6 +14,8 @@ mod day;
 mod events;
 mod fields;
 mod gate;
+mod health;
+mod metrics;
 mod nevers;
 mod overview;
 mod page;
@@ -33,6 +35,7 @@ use filter_core::client::ClientAddr;
 use filter_core::offence::{Kind, Offence};
 use filter_core::service::ServiceName;
 
+pub use metrics::metrics_router;
 pub use server::{WebError, bind, serve};
 
 use client::{Doorplate, Visitor};

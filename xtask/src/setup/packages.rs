@@ -12,18 +12,21 @@ pub(super) const TOOLCHAIN: [&str; 5] =
 /// What bpf-linker is built with, beside LLVM.
 pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the lab is made of.
-pub(super) const LAB: [&str; 12] = [
+pub(super) const LAB: [&str; 15] = [
     "chromium",
     "chromium-driver",
     "curl",
     "fonts-dejavu-core",
     "iproute2",
     "libnet-ssleay-perl",
+    "mandoc",
     "openssl",
     "postfix",
     "sasl2-bin",
     "libsasl2-modules",
     "swaks",
+    "systemd",
+    "tmux",
     "util-linux",
 ];
 /// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Engine;
 use crate::admin::BlockView;
 use crate::decision::{Block, Never};
-use crate::neighbourhood::{NAMED, Neighbourhood, Watched};
+use crate::neighbourhood::{NAMED, Nearest, Neighbourhood, Watched};
 use crate::time::{Instant, Now};
 
 impl Engine {
@@ -20,17 +20,23 @@ impl Engine {
         around.chain(inside).map(|block| self.view(block, now)).collect()
     }
 
-    /// How many clients have a score, and those with the highest, highest first. Looks at every one of them, once.
-    pub fn nearest(&self, now: Instant) -> (u64, Vec<Watched>) {
+    /// Which clients are nearest to the threshold. Looks at every client that is being watched, once.
+    pub fn nearest(&self, now: Instant) -> Nearest {
+        let (watched, clients) = self.heaviest(now, |_| true);
+        Nearest { threshold: self.policy.block_threshold, watched, clients }
+    }
+
+    /// How many clients of some networks have a score, and the [`NAMED`] with the highest ones.
+    fn heaviest(&self, now: Instant, is_meant: impl Fn(&IpNet) -> bool) -> (u64, Vec<Watched>) {
         let mut heaviest = Highest::default();
         for (scope, score) in self.scores.sums(self.policy.monitor_period, now) {
-            if score > 0 {
+            if score > 0 && is_meant(&scope.network()) {
                 heaviest.add((score, scope.network()));
             }
         }
-        let count = heaviest.count;
-        let named = heaviest.sorted().into_iter();
-        (count, named.map(|(score, scope)| Watched { scope, score }).collect())
+        let watched = heaviest.count;
+        let named = heaviest.sorted().into_iter().map(|(score, scope)| Watched { scope, score });
+        (watched, named.collect())
     }
 
     /// What covers a network and what lies inside. Looks at every client that is being watched, once.
@@ -50,13 +56,7 @@ impl Engine {
         let named = latest.sorted().into_iter().filter_map(|(_, other)| self.blocks.get(&other));
         let latest_blocks = named.map(|(_, block)| view(block)).collect();
         let nevers = || self.nevers.within(&network).filter(|(other, _)| **other != network);
-        let mut heaviest = Highest::default();
-        for (scope, score) in self.scores.sums(self.policy.monitor_period, now.instant) {
-            if score > 0 && network.contains(&scope.network()) {
-                heaviest.add((score, scope.network()));
-            }
-        }
-        let watched = heaviest.count;
+        let (watched, heaviest) = self.heaviest(now.instant, |scope| network.contains(scope));
         Neighbourhood {
             network,
             blocks,
@@ -66,7 +66,7 @@ impl Engine {
             never_inside: nevers().count() as u64,
             first_never: nevers().take(NAMED).map(|(_, never)| never.clone()).collect(),
             watched,
-            heaviest: heaviest.sorted().into_iter().map(|(score, scope)| Watched { scope, score }).collect(),
+            heaviest,
             threshold: self.policy.block_threshold,
             enforced: !self.policy.observe,
         }

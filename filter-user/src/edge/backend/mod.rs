@@ -67,6 +67,11 @@ impl Backend {
         self.servers.iter().map(view).collect()
     }
 
+    /// Connections to each of them since the start at which no session could begin, in their order.
+    pub fn failures(&self) -> Vec<u64> {
+        self.servers.iter().map(Server::failures).collect()
+    }
+
     /// Opens a connection on behalf of a client, to the first mail server that takes it; none: no one does.
     pub(super) async fn connect(&self, peer: Peer) -> Option<(Opened, Chosen)> {
         let order = self.order();

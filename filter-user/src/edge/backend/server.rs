@@ -5,8 +5,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use filter_core::smtp::ehlo;
 use filter_core::smtp::event::ServerFault;
@@ -19,6 +19,7 @@ use crate::config::{ClientAddress, MailServerTls};
 use crate::edge::header::Peer;
 use crate::edge::stream::{HandshakeError, Stream};
 use crate::pace::Pace;
+use crate::telemetry::histogram;
 
 /// How long a mail server may take for everything before the session, beyond its connection.
 const DIALOGUE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,13 +74,14 @@ pub(in crate::edge) struct Opened {
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     health: AtomicU8,
+    failures: AtomicU64,
     complaints: Pace,
 }
 
 impl Server {
     /// A mail server that nobody has asked yet.
     pub(super) const fn new(address: SocketAddr) -> Self {
-        Self { address, health: AtomicU8::new(UNKNOWN), complaints: Pace::new() }
+        Self { address, health: AtomicU8::new(UNKNOWN), failures: AtomicU64::new(0), complaints: Pace::new() }
     }
 
     /// Whether it took the last connection; none: nobody has asked.
@@ -91,6 +93,11 @@ impl Server {
         }
     }
 
+    /// Connections since the start at which no session could begin.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     /// Opens a connection on behalf of a client; without one, on our own behalf. With `must_greet`, a mail server that takes
     /// no mail now is not taken.
     pub(super) async fn open(
@@ -99,7 +106,12 @@ impl Server {
         peer: Option<Peer>,
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
+        let begun = Instant::now();
         let opened = self.try_open(manner, peer, must_greet).await;
+        match &opened {
+            Ok(_) => histogram::CONNECT.observe(begun.elapsed()),
+            Err(_) => drop(self.failures.fetch_add(1, Ordering::Relaxed)),
+        }
         self.note(opened.as_ref().err());
         opened
     }
