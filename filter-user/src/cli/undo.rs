@@ -64,7 +64,11 @@ pub(super) fn removal(list: List, networks: &[IpNet]) -> String {
 /// As this program was called, with the options that lead to the same agent.
 fn called(list: List) -> String {
     let verb = if list == List::Blocks { "block" } else { "never" };
-    let before: Vec<_> = std::env::args().skip(1).take_while(|argument| argument != verb).collect();
+    let before: Vec<_> = std::env::args_os()
+        .skip(1)
+        .take_while(|argument| argument != verb)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     let words = std::iter::once("gatepost".to_owned()).chain(before.iter().map(|word| quoted(word)));
     words.chain([verb.to_owned()]).collect::<Vec<_>>().join(" ")
 }
