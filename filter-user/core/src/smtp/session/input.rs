@@ -121,7 +121,7 @@ impl Session {
                     }
                 }
                 Input::Opaque => {
-                    self.has_begun_tls = true;
+                    self.manners.speaks_tls = true;
                     self.forward(self.from_client.len());
                     self.rewind(now);
                 }

@@ -82,6 +82,8 @@ struct Manners {
     out_of_step: bool,
     /// Whether it has begun anything that a session is for.
     purpose: bool,
+    /// Whether it has sent its first byte of TLS.
+    speaks_tls: bool,
 }
 
 /// The machine; see the head of this module.
@@ -128,8 +130,6 @@ pub struct Session {
     passing: Option<Box<Passing>>,
     /// How the message was refused that the mail server will not hear the end of.
     refused: Option<String>,
-    /// Whether the client has sent its first byte of TLS.
-    has_begun_tls: bool,
     /// Whether the mail server has been given up.
     left_server: bool,
     over: bool,
@@ -169,7 +169,6 @@ impl Session {
             secrecy: Secrecy::default(),
             passing: None,
             refused: None,
-            has_begun_tls: false,
             left_server: false,
             over: false,
         }
@@ -250,7 +249,7 @@ impl Session {
         }
         if matches!(self.input, Input::Opaque) {
             // In TLS the client speaks first (RFC 8446 section 2). What comes before that was said before TLS, however late it arrives.
-            if !self.has_begun_tls {
+            if !self.manners.speaks_tls {
                 return;
             }
             self.to_client.extend_from_slice(bytes);
