@@ -162,7 +162,11 @@ fn lists(contract: Contract) -> Contract {
     const BLOCKS: &str = "/api/v1/blocks";
     const NEVER: &str = "/api/v1/never";
     contract
-        .get(BLOCKS, list_blocks, |told| told.does("The block list").answers::<Vec<BlockView>>())
+        .get(BLOCKS, list_blocks, |told| {
+            told.does("The block list, or what of it is in and around a network")
+                .asks::<Around>()
+                .answers::<Vec<BlockView>>()
+        })
         .post(BLOCKS, add_block, |told| {
             told.does("Blocks a network, or changes the entry of exactly this network")
                 .takes::<ListRequest>()
@@ -180,7 +184,11 @@ fn lists(contract: Contract) -> Contract {
         .get("/api/v1/blocks/test", change::test, |told| {
             told.does("Whether an address is covered").asks::<change::Address>().answers::<Coverage>()
         })
-        .get(NEVER, list_nevers, |told| told.does("The never-block list").answers::<Vec<Never>>())
+        .get(NEVER, list_nevers, |told| {
+            told.does("The never-block list, or what of it is in and around a network")
+                .asks::<Around>()
+                .answers::<Vec<Never>>()
+        })
         .post(NEVER, add_never, |told| {
             told.does("Exempts a network, or changes the entry of exactly this network")
                 .takes::<ListRequest>()
@@ -339,8 +347,10 @@ pub(super) async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -
 }
 
 /// The network whose entries, in and around it, are wanted; none: all.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Around {
+    /// An address, a CIDR or a wildcard.
     network: Option<String>,
 }
 
