@@ -12,6 +12,8 @@ pub mod edge;
 
 pub mod ips;
 
+pub mod reports;
+
 pub mod kernel;
 
 pub mod store;

@@ -3,6 +3,7 @@
 use crate::control::ControlError;
 use crate::edge::EdgeError;
 use crate::kernel::KernelError;
+use crate::reports::{DovecotError, SocketError};
 use crate::store::StoreError;
 use crate::web::WebError;
 
@@ -18,6 +19,12 @@ pub enum AgentError {
     /// The API over TCP.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// The port for Dovecot.
+    #[error(transparent)]
+    Dovecot(#[from] DovecotError),
+    /// The socket for reports.
+    #[error(transparent)]
+    Reports(#[from] SocketError),
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -42,6 +49,8 @@ impl AgentError {
             Self::Store(error) => error.is_permission(),
             Self::Control(ControlError::Open { source, .. }) => denied(source),
             Self::Web(error) => denied(&error.source),
+            Self::Dovecot(error) => denied(&error.source),
+            Self::Reports(error) => denied(&error.source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
             | Self::System(_)
             | Self::Ended(_) => false,

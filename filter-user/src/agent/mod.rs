@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod introduction;
 mod reload;
+mod reporters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::web;
 pub use error::AgentError;
 pub use filter::{built_in, load_alone};
 pub use reload::{ReloadError, Reloader};
+use reporters::Reporters;
 
 /// How long open sessions may take to hear that the agent stops.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -46,6 +48,7 @@ struct Prepared {
     store: Store,
     stored: Stored,
     web: Option<TcpListener>,
+    reporters: Reporters,
 }
 
 /// Runs until a signal asks to stop.
@@ -76,13 +79,14 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
         Some(address) => Some(web::bind(address).await?),
         None => None,
     };
+    let reporters = Reporters::prepare(config).await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared { listeners, control, surroundings, store, stored, web })
+    Ok(Prepared { listeners, control, surroundings, store, stored, web, reporters })
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared { listeners, control, surroundings, store, stored, web } = prepared;
+    let Prepared { listeners, control, surroundings, store, stored, web, reporters } = prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -119,12 +123,14 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         services: Arc::clone(&services),
         reloader: Arc::clone(&reloader),
         ids: ids.clone(),
+        login_key: reporters.key(),
         access: Access::start(store.clone())
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
+    let reporters = reporters.start(config, &inbox);
     let web = web.map(|listener| tokio::spawn(web::serve(listener, web::router(config, routes.clone()))));
     let mut control = tokio::spawn(control::serve(control, routes));
     let pairs = services.iter().zip(listeners).flat_map(|(service, listeners)| {
@@ -143,8 +149,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     for server in servers.into_iter().chain(watchers) {
         server.abort();
     }
-    if let Some(web) = web {
-        web.abort();
+    for other in reporters.into_iter().chain(web) {
+        other.abort();
     }
     inbox.close().await;
     farewell(&inbox).await;

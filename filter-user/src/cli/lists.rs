@@ -24,8 +24,9 @@ pub(super) async fn blocks(client: &Client, verb: ListVerb) -> Result<(), Failur
             let view: BlockView = client.post(BLOCKS, &request(wish)?).await?;
             if json { table::json(&view) } else { tell_block(&view) }
         }
-        ListVerb::Remove { network, output } => {
-            remove(client, BLOCKS, "blocked", &network, output.json).await
+        ListVerb::Remove { network, feed, output } => {
+            let of = feed.map_or_else(String::new, |feed| format!("&feed={}", encode(&feed)));
+            remove(client, BLOCKS, "blocked", (&network, &of), output.json).await
         }
         ListVerb::Import(wanted) => import::import(client, List::Blocks, wanted).await,
         ListVerb::Export { format } => export::export(client, List::Blocks, format).await,
@@ -48,29 +49,54 @@ pub(super) async fn nevers(client: &Client, verb: ListVerb) -> Result<(), Failur
                 never.until.map_or_else(|| "for good".to_owned(), |until| format!("until {}", time(until)));
             Ok(table::line(&format!("{} is never blocked, {until}", network(&never.network)))?)
         }
-        ListVerb::Remove { network, output } => {
-            remove(client, NEVER, "never-blocked", &network, output.json).await
+        ListVerb::Remove { feed: Some(_), .. } => {
+            Err(Failure::usage("no program files exemptions; leave --feed out".to_owned()))
+        }
+        ListVerb::Remove { network, feed: None, output } => {
+            remove(client, NEVER, "never-blocked", (&network, ""), output.json).await
         }
         ListVerb::Import(wanted) => import::import(client, List::Never, wanted).await,
         ListVerb::Export { format } => export::export(client, List::Never, format).await,
     }
 }
 
+/// A name as part of a query (RFC 3986 section 2.1).
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(
+            |byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            },
+        )
+        .collect()
+}
+
 fn request(wish: Wish) -> Result<ListRequest, Failure> {
     // The agent checks again; here it saves a bad address the way to it, and the question whether it runs.
     parse_network(&wish.network).map_err(|error| Failure::usage(error.to_string()))?;
-    let Wish { network, minutes, comment, force, output: _ } = wish;
-    Ok(ListRequest { network, minutes, comment, force })
+    let Wish { network, minutes, comment, force, feed, output: _ } = wish;
+    Ok(ListRequest { network, minutes, comment, force, feed })
 }
 
-async fn remove(client: &Client, route: &str, word: &str, text: &str, json: bool) -> Result<(), Failure> {
+async fn remove(
+    client: &Client,
+    route: &str,
+    word: &str,
+    (text, of): (&str, &str),
+    json: bool,
+) -> Result<(), Failure> {
     let parsed = parse_network(text).map_err(|error| Failure::usage(error.to_string()))?;
     // A CIDR needs no escaping in a query (RFC 3986 section 3.4), and nothing else comes out of the parser.
-    let removed: Removed = client.delete(&format!("{route}?network={parsed}")).await?;
+    let removed: Removed = client.delete(&format!("{route}?network={parsed}{of}")).await?;
     if json {
         return table::json(&removed);
     }
-    table::line(&format!("{} is removed", network(&removed.network)))?;
+    let outcome = if removed.was_there { "is removed" } else { "was not there, and nothing is changed" };
+    table::line(&format!("{} {outcome}", network(&removed.network)))?;
     if let Some(problem) = &removed.kernel_problem {
         table::line(&format!("but the kernel still has it, and it is tried again: {problem}"))?;
     }

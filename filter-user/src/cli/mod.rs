@@ -13,6 +13,7 @@ mod lists;
 mod maps;
 mod reload;
 mod replay;
+mod report;
 mod run;
 mod status;
 pub(crate) mod table;
@@ -81,6 +82,8 @@ enum Verb {
     },
     /// Show the event log of the running agent
     Events(Events),
+    /// Tell the running agent of something that a client did wrong elsewhere
+    Report(report::Told),
     /// Show who would have been blocked with other settings; works without the agent
     Replay(replay::Wanted),
     /// Show and change the block list of the running agent
@@ -170,6 +173,9 @@ enum ListVerb {
     Remove {
         /// An address, a CIDR or a wildcard
         network: String,
+        /// Only if this program has filed it, such as fail2ban/dovecot; if not, nothing is changed
+        #[arg(long, value_name = "NAME")]
+        feed: Option<String>,
         #[command(flatten)]
         output: Output,
     },
@@ -188,6 +194,9 @@ struct Wish {
     /// Take a network that covers a large part of the internet
     #[arg(long)]
     force: bool,
+    /// Of a block: the program that files it, such as fail2ban/dovecot; what stands for longer stays
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -242,6 +251,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
+        Verb::Report(told) => alone(report::tell(&client, told)),
         Verb::Replay(wanted) => alone(replay::show(&config, wanted)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),

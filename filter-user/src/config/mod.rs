@@ -5,6 +5,7 @@
 
 mod attachments;
 mod detection;
+mod dovecot;
 mod effective;
 mod error;
 mod ips;
@@ -13,6 +14,7 @@ mod log;
 mod login;
 mod raw;
 mod replies;
+mod reports;
 mod service;
 mod sessions;
 mod value;
@@ -26,10 +28,12 @@ use filter_core::policy::Policy;
 use filter_core::smtp::rules::Rules;
 use filter_core::smtp::voice::Templates;
 
+pub use dovecot::DovecotConfig;
 pub use effective::Setting;
 pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
+pub use reports::ReportsConfig;
 pub use service::{ClientAddress, ServiceConfig};
 pub use web::WebConfig;
 
@@ -63,6 +67,10 @@ pub struct Config {
     pub log: LogConfig,
     /// The API and the web admin over TCP.
     pub web: WebConfig,
+    /// How Dovecot asks; none: it does not.
+    pub dovecot: Option<DovecotConfig>,
+    /// How other programs tell.
+    pub reports: ReportsConfig,
 }
 
 impl Config {
@@ -134,6 +142,8 @@ mod tests {
         let uncomment =
             |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
         let uncommented = shipped.lines().map(uncomment).collect::<Vec<_>>().join("\n");
+        // The file that it names is not here.
+        let uncommented = uncommented.replace("/etc/gatepost/dovecot.key", "0123456789abcdef");
         let (defaults, shown) = (parse("").unwrap(), parse(&uncommented).unwrap());
         assert!(parse(shipped).is_ok());
         assert_eq!((shown.name.as_str(), &shown.kernel.interfaces[0][..]), ("mx.example.net", "eth0"));

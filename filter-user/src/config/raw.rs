@@ -12,12 +12,14 @@ use toml::Spanned;
 use super::Config;
 use super::attachments;
 use super::detection::Detection;
+use super::dovecot::Dovecot;
 use super::error::{ConfigError, Place};
 use super::ips::Ips;
 use super::kernel::Kernel;
 use super::log::Log;
 use super::login::Login;
 use super::replies::Replies;
+use super::reports::Reports;
 use super::service::{self, Service, Shared};
 use super::sessions::Sessions;
 use super::web::Web;
@@ -37,6 +39,8 @@ pub(super) struct File {
     detection: Detection,
     attachments: attachments::Written,
     login: Login,
+    dovecot: Dovecot,
+    reports: Reports,
     replies: Replies,
     log: Log,
     web: Web,
@@ -71,6 +75,8 @@ impl File {
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
             web: self.web.validate(place)?,
+            dovecot: self.dovecot.validate(place)?,
+            reports: self.reports.validate(place)?,
         })
     }
 }

@@ -8,6 +8,7 @@ mod client;
 mod events;
 mod import;
 mod problem;
+mod reports;
 mod routes;
 
 use std::io;
@@ -24,6 +25,7 @@ use tokio::net::{UnixListener, UnixStream};
 pub use access::{Access, Done, Fingerprint, Identity, Notice, SIGN_IN_LASTS, SignInFault, SignedIn, Undo};
 pub use client::{Client, ClientError};
 pub use problem::Problem;
+pub use reports::Heard;
 pub use routes::{Agent, router};
 
 /// Connections that may wait to be accepted.

@@ -14,12 +14,13 @@ use filter_core::admin::{
     StatusView,
 };
 use filter_core::decision::Never;
-use filter_core::engine::Refusal;
+use filter_core::engine::{FEED_LIMIT, Refusal, is_feed};
 use filter_core::notation::parse_network;
+use filter_core::smtp::login::LoginKey;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Access, Author, Problem, access, events, import};
+use super::{Access, Author, Problem, access, events, import, reports};
 use crate::agent::{ReloadError, Reloader};
 use crate::edge::Service;
 use crate::ids::IdsLog;
@@ -45,6 +46,8 @@ pub struct Agent {
     pub reloader: Arc<Reloader>,
     /// The file for other tools, if there is one.
     pub ids: Option<IdsLog>,
+    /// What credentials of reports are hashed with.
+    pub login_key: LoginKey,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
 }
@@ -59,6 +62,7 @@ pub fn router(agent: Agent) -> Router {
         .route("/api/v1/blocks", get(list_blocks).post(add_block).delete(remove_block))
         .merge(import::router())
         .merge(access::router())
+        .merge(reports::router())
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/why", get(events::why))
         .route("/api/v1/reload", post(reload))
@@ -147,7 +151,11 @@ async fn add_block(
     body: Result<Json<ListRequest>, JsonRejection>,
 ) -> Answer<BlockView> {
     let wish = Wish::read(body)?;
-    let Wish { network, span, comment, force } = wish;
+    let Wish { network, span, comment, force, feed } = wish;
+    if let Some(feed) = feed {
+        let request = |answer| Request::FileBlock { network, span, reason: comment, feed, answer };
+        return done(&agent, agent.inbox.ask(request).await).await;
+    }
     let request = |answer| Request::Block { network, span, comment, author, force, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -157,7 +165,7 @@ async fn add_never(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     body: Result<Json<ListRequest>, JsonRejection>,
 ) -> Answer<Never> {
-    let Wish { network, span, comment, force } = Wish::read(body)?;
+    let Wish { network, span, comment, force, feed: _ } = Wish::read(body)?;
     let request = |answer| Request::Never { network, span, comment, author, force, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -167,7 +175,11 @@ async fn remove_block(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
 ) -> Answer<Removed> {
-    let network = Named::read(query)?;
+    let (network, feed) = Named::read(query)?;
+    if let Some(feed) = feed {
+        let request = |answer| Request::UnfileBlock { network, feed, answer };
+        return done(&agent, agent.inbox.ask(request).await).await;
+    }
     let request = |answer| Request::Unblock { network, author, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -177,7 +189,7 @@ async fn remove_never(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
 ) -> Answer<Removed> {
-    let network = Named::read(query)?;
+    let (network, _) = Named::read(query)?;
     let request = |answer| Request::ForgetNever { network, author, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -202,12 +214,17 @@ async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T>
 #[derive(Debug, Deserialize)]
 struct Named {
     network: String,
+    /// Of a block: only if this program has filed it.
+    feed: Option<String>,
 }
 
 impl Named {
-    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<IpNet, Problem> {
+    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<(IpNet, Option<String>), Problem> {
         let Query(named) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-        parse_network(&named.network).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error))
+        let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        let network = parse_network(&named.network).map_err(|error| wrong(error.to_string()))?;
+        check_feed(named.feed.as_deref()).map_err(wrong)?;
+        Ok((network, named.feed))
     }
 }
 
@@ -217,6 +234,7 @@ struct Wish {
     span: Option<Duration>,
     comment: String,
     force: bool,
+    feed: Option<String>,
 }
 
 impl Wish {
@@ -225,9 +243,19 @@ impl Wish {
         let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
         let network = parse_network(&request.network).map_err(|error| wrong(error.to_string()))?;
         check(request.minutes, &request.comment).map_err(wrong)?;
+        check_feed(request.feed.as_deref()).map_err(wrong)?;
         let span = request.minutes.map(|minutes| Duration::from_secs(minutes * 60));
-        Ok(Self { network, span, comment: request.comment, force: request.force })
+        let ListRequest { comment, force, feed, .. } = request;
+        Ok(Self { network, span, comment, force, feed })
     }
+}
+
+/// Whether a program can be called so, if one is named.
+fn check_feed(feed: Option<&str>) -> Result<(), String> {
+    if feed.is_none_or(is_feed) {
+        return Ok(());
+    }
+    Err(format!("a feed has a name of 1 to {FEED_LIMIT} characters without spaces, such as fail2ban/dovecot"))
 }
 
 /// Whether an entry can last that long, and have that comment.

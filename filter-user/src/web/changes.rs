@@ -89,6 +89,7 @@ fn request(fields: &Fields) -> Result<ListRequest, String> {
         minutes: fields.number("minutes")?,
         comment: fields.text("comment").to_owned(),
         force: fields.has("force"),
+        feed: None,
     })
 }
 

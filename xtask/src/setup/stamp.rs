@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::Purpose;
 
 /// Changes when set-up wants something else.
-const EDITION: &str = "4";
+const EDITION: &str = "5";
 
 /// The stamp of one purpose.
 #[derive(Debug)]

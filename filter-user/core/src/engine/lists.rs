@@ -50,7 +50,7 @@ impl Engine {
         }
         let forgiven = forgiven.into_iter().collect();
         self.drop_block(network, Some(author), forgiven, now);
-        Ok(Removed { network, still_covered_by, kernel_problem: None })
+        Ok(Removed { network, still_covered_by, kernel_problem: None, was_there: true })
     }
 
     /// An administrator exempts a network, for a time or for good; blocks that stand lose their effect at once.
@@ -88,7 +88,7 @@ impl Engine {
         if let Some(never) = self.nevers.remove(&network) {
             self.drop_never(network, &never, Some(author), now);
         }
-        Ok(Removed { network, still_covered_by, kernel_problem: None })
+        Ok(Removed { network, still_covered_by, kernel_problem: None, was_there: true })
     }
 
     pub(super) fn put_never(&mut self, never: Never, now: Now) {

@@ -1,0 +1,60 @@
+//! `POST /api/v1/reports`: what other programs tell of clients.
+//!
+//! One report or a list of them. If one of a list cannot be taken, none is: whoever wrote it has a mistake to mend, and
+//! would otherwise not know which ones have counted.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use filter_core::report::{Reception, Request, Source};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Problem;
+use super::routes::{Agent, Answer};
+
+/// Largest body of reports, in bytes.
+const BODY_LIMIT: usize = 1 << 20;
+/// Reports of one request.
+const REPORTS_LIMIT: usize = 1000;
+
+/// What became of one report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Heard {
+    /// In a word.
+    #[serde(flatten)]
+    pub reception: Reception,
+    /// In a sentence.
+    pub detail: String,
+}
+
+pub(super) fn router() -> Router<Agent> {
+    Router::new().route("/api/v1/reports", post(hear)).layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+async fn hear(State(agent): State<Agent>, body: Result<Json<Value>, JsonRejection>) -> Answer<Vec<Heard>> {
+    let Json(told) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let told = match told {
+        Value::Array(several) => several,
+        one => vec![one],
+    };
+    let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    if told.len() > REPORTS_LIMIT {
+        return Err(wrong(format!("one request takes at most {REPORTS_LIMIT} reports; send several")));
+    }
+    let mut reports = Vec::new();
+    for (number, value) in (1..).zip(told) {
+        let request: Request =
+            serde_json::from_value(value).map_err(|error| wrong(format!("report {number}: {error}")))?;
+        let report = request.read(Source::Program, agent.login_key);
+        reports.push(report.map_err(|error| wrong(format!("report {number}: {error}")))?);
+    }
+    let mut heard = Vec::new();
+    for report in reports {
+        let reception = agent.inbox.tell_and_hear(report).await.ok_or_else(Problem::stopping)?;
+        heard.push(Heard { detail: reception.sentence(), reception });
+    }
+    Ok(Json(heard))
+}
