@@ -76,6 +76,8 @@ fn the_tenth_failed_login_over_imap_pop3_and_smtp_together_blocks_in_the_kernel(
         ensure!(!log_in_by_tls(world, attacker, "inside")?, "let in");
         counts(world, attacker, 9)?;
         ensure!(verdict(world, attacker)?.0 == "pass", "nine do not block");
+        let told = why(world, attacker)?;
+        ensure!(told.contains("9 of 10") && told.contains("pop3"), "{told}");
         ensure!(ask(world, &["why", attacker])?["score"] == 100, "what was seen in the clear costs 50 each");
         let mut reader = Reader::connect(world, attacker, 143)?;
         ensure!(!reader.log_in("bob", "tenth")?, "let in");
