@@ -14,6 +14,8 @@ pub mod tls;
 
 pub mod ips;
 
+pub mod reports;
+
 pub mod kernel;
 
 pub mod store;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::unistd::User;
 
+use crate::dovecot::Dovecot;
 use crate::namespace::{Namespace, succeed};
 use crate::process::{Process, wait_until};
 use crate::tls::Authority;
@@ -80,6 +81,23 @@ impl Postfix {
             space.enter(|| Ok(std::net::TcpStream::connect(listens).is_ok()))
         })?;
         Ok(postfix)
+    }
+
+    /// Lets Dovecot judge logins, and offers TLS, for which Debian has a certificate on each machine. Returns when it does.
+    pub fn ask_dovecot(&self, dovecot: &Dovecot) -> Result<()> {
+        let etc = self.directory.join("etc");
+        let mut command = Command::new("postconf");
+        command.arg("-c").arg(&etc).args(["-e", "smtpd_sasl_type=dovecot", "smtpd_tls_security_level=may"]);
+        command.arg("smtpd_tls_cert_file=/etc/ssl/certs/ssl-cert-snakeoil.pem");
+        command.arg("smtpd_tls_key_file=/etc/ssl/private/ssl-cert-snakeoil.key");
+        command.arg(format!("smtpd_sasl_path={}", dovecot.sasl().display()));
+        succeed(&mut command)?;
+        succeed(Command::new("postfix").arg("-c").arg(&etc).arg("reload"))
+    }
+
+    /// Where it logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.join("maillog")
     }
 
     /// The messages that a recipient has.

@@ -36,6 +36,9 @@ pub struct ListRequest {
     /// Take a network that is too wide to be meant.
     #[serde(default)]
     pub force: bool,
+    /// Of a block: the program that files it, such as `fail2ban/dovecot`; none: an administrator decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<String>,
 }
 
 /// Asks for an entry to be changed; what is not given stays as it is.
@@ -88,6 +91,8 @@ pub struct Removed {
     /// Why the kernel still has it; it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_problem: Option<String>,
+    /// Whether there was one; a feed may find that its block has ended, and that of another one stands.
+    pub was_there: bool,
 }
 
 /// What the engine knows about an address: everything that decides whether it is blocked.

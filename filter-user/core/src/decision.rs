@@ -24,12 +24,14 @@ pub enum Origin {
     Manual = 2,
     /// The login component.
     Login = 3,
+    /// Another program, such as fail2ban.
+    Feed = 4,
 }
 
 impl Origin {
     /// The origin behind the number that the kernel's entries carry.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Smtp, Self::Manual, Self::Login].into_iter().find(|origin| *origin as u8 == number)
+        [Self::Smtp, Self::Manual, Self::Login, Self::Feed].into_iter().find(|origin| *origin as u8 == number)
     }
 
     /// The word for it in tables and logs.
@@ -38,6 +40,7 @@ impl Origin {
             Self::Smtp => "smtp",
             Self::Manual => "manual",
             Self::Login => "login",
+            Self::Feed => "feed",
         }
     }
 }

@@ -55,6 +55,9 @@ pub struct Reported {
     pub weight: Option<u32>,
     /// How many it stands for.
     pub count: u32,
+    /// It was about a local client, and counts for nothing.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_local: bool,
 }
 
 /// What happened.

@@ -88,9 +88,9 @@ impl Replay {
                 let (who, account) =
                     (ClientAddr::new(network.addr()), account.as_deref().unwrap_or_default());
                 let offence = Offence::known_by(*kind, String::new()).at(*service).of(account.as_bytes());
-                if let Some(Reported { source, happened, weight, count }) = *reported {
+                if let Some(Reported { source, happened, weight, count, is_local }) = *reported {
                     let told = Told { source, weight, count, at: happened };
-                    self.engine.handle_report(Report { who, offence, told }, false, now);
+                    self.engine.handle_report(Report { who, offence, told }, is_local, now);
                 } else {
                     self.engine.handle_offence(who, offence, now);
                 }

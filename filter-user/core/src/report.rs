@@ -4,6 +4,8 @@
 //! twice, by two ways. Nothing that a report says blocks anybody: it is counted as every offence is, and what cannot be
 //! about a client is refused.
 
+pub mod request;
+
 use alloc::string::String;
 use core::time::Duration;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::client::ClientAddr;
 use crate::offence::Offence;
 use crate::time::{Now, Timestamp};
+
+pub use request::{Fault, Request};
 
 /// Largest weight that a report may have.
 pub const WEIGHT_LIMIT: u32 = 1_000_000;

@@ -3,6 +3,7 @@
 use crate::control::ControlError;
 use crate::edge::{EdgeError, ProtectionError};
 use crate::kernel::KernelError;
+use crate::reports::{DovecotError, SocketError};
 use crate::store::StoreError;
 use crate::web::WebError;
 
@@ -21,6 +22,12 @@ pub enum AgentError {
     /// The API over TCP.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// The port for Dovecot.
+    #[error(transparent)]
+    Dovecot(#[from] DovecotError),
+    /// The socket for reports.
+    #[error(transparent)]
+    Reports(#[from] SocketError),
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -45,6 +52,8 @@ impl AgentError {
             Self::Store(error) => error.is_permission(),
             Self::Control(ControlError::Open { source, .. }) => denied(source),
             Self::Web(error) => denied(&error.source),
+            Self::Dovecot(error) => denied(&error.source),
+            Self::Reports(error) => denied(&error.source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
             | Self::Protection(_)
             | Self::System(_)

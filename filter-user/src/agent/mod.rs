@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod introduction;
 mod reload;
+mod reporters;
 mod supervisor;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::web;
 pub use error::AgentError;
 pub use filter::{built_in, load_alone};
 pub use reload::{ReloadError, Reloader};
+use reporters::Reporters;
 
 /// How long open sessions may take to hear that the agent stops.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -51,6 +53,7 @@ struct Prepared {
     stored: Stored,
     web: Option<TcpListener>,
     metrics: Option<TcpListener>,
+    reporters: Reporters,
 }
 
 /// Runs until a signal asks to stop.
@@ -80,9 +83,10 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let control = control::bind(&config.control_socket).await?;
     let web = bind_for(config.web.listen, "web").await?;
     let metrics = bind_for(config.metrics.listen, "metrics").await?;
+    let reporters = Reporters::prepare(config).await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web, metrics })
+    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters })
 }
 
 /// The socket that a section of the configuration wants, if it wants one.
@@ -97,7 +101,8 @@ async fn bind_for(
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared { listeners, protections, control, surroundings, store, stored, web, metrics } = prepared;
+    let Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters } =
+        prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -137,6 +142,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         services: Arc::clone(&services),
         reloader: Arc::clone(&reloader),
         ids: ids.clone(),
+        login_key: reporters.key(),
         access: Access::start(store.clone())
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
         turns: control::Turns::default(),
@@ -144,6 +150,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
+    let reporters = reporters.start(config, &inbox);
     let web = web.map(|listener| tokio::spawn(web::serve(listener, web::router(config, routes.clone()))));
     let metrics = metrics
         .map(|listener| tokio::spawn(web::serve(listener, web::metrics_router(config, routes.clone()))));
@@ -168,8 +175,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     for server in servers.into_iter().chain(watchers) {
         server.abort();
     }
-    for server in web.into_iter().chain(metrics) {
-        server.abort();
+    for other in reporters.into_iter().chain(web).chain(metrics) {
+        other.abort();
     }
     inbox.close().await;
     farewell(&inbox).await;

@@ -142,6 +142,9 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         differ("[log]", &before.log, &after.log),
         differ("[web]", &before.web, &after.web),
         differ("[metrics]", &before.metrics, &after.metrics),
+        // Compared and not shown: there is a key in it.
+        (before.dovecot != after.dovecot).then_some("[dovecot]"),
+        differ("[reports]", &before.reports, &after.reports),
     ];
     found.into_iter().flatten().collect()
 }

@@ -37,6 +37,7 @@ enum OriginWord {
     Smtp,
     Login,
     Manual,
+    Feed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,6 +53,7 @@ impl OriginWord {
             Self::Smtp => Origin::Smtp,
             Self::Login => Origin::Login,
             Self::Manual => Origin::Manual,
+            Self::Feed => Origin::Feed,
         }
     }
 }
@@ -67,8 +69,9 @@ pub(super) async fn blocks(client: &Client, verb: ListVerb) -> Result<(), Failur
             if wanted.output.json { table::json(&blocks) } else { show_blocks(&blocks) }
         }
         ListVerb::Add(wish) => add(client, List::Blocks, wish, tell_block).await,
-        ListVerb::Remove { networks, output } => {
-            remove::<BlockView>(client, List::Blocks, &networks, output.json).await
+        ListVerb::Remove { networks, feed, output } => {
+            let of = feed.map_or_else(String::new, |feed| format!("&feed={}", encode(&feed)));
+            remove::<BlockView>(client, List::Blocks, (&networks, &of), output.json).await
         }
         ListVerb::Import(wanted) => import::import(client, List::Blocks, wanted).await,
         ListVerb::Export { format } => export::export(client, List::Blocks, format).await,
@@ -87,12 +90,30 @@ pub(super) async fn nevers(client: &Client, verb: ListVerb) -> Result<(), Failur
             if wanted.output.json { table::json(&nevers) } else { show_nevers(&nevers) }
         }
         ListVerb::Add(wish) => add(client, List::Never, wish, tell_never).await,
-        ListVerb::Remove { networks, output } => {
-            remove::<Never>(client, List::Never, &networks, output.json).await
+        ListVerb::Remove { feed: Some(_), .. } => {
+            Err(Failure::usage("no program files exemptions; leave --feed out".to_owned()))
+        }
+        ListVerb::Remove { networks, feed: None, output } => {
+            remove::<Never>(client, List::Never, (&networks, ""), output.json).await
         }
         ListVerb::Import(wanted) => import::import(client, List::Never, wanted).await,
         ListVerb::Export { format } => export::export(client, List::Never, format).await,
     }
+}
+
+/// A name as part of a query (RFC 3986 section 2.1).
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(
+            |byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            },
+        )
+        .collect()
 }
 
 const fn route(list: List) -> &'static str {
@@ -143,13 +164,13 @@ async fn add<T: DeserializeOwned + Serialize + Into<Former>>(
     wish: Wish,
     tell: fn(&T) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Wish { networks, minutes, until, comment, force, output } = wish;
+    let Wish { networks, minutes, until, comment, force, feed, output } = wish;
     let parsed = networks.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
     let (mut new, mut changed, mut done, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for network in parsed {
         let before = former::<T>(client, list, network).await?;
-        let (network_text, comment) = (network.to_string(), comment.clone());
-        let request = ListRequest { network: network_text, minutes, until, comment, force };
+        let (network_text, comment, feed) = (network.to_string(), comment.clone(), feed.clone());
+        let request = ListRequest { network: network_text, minutes, until, comment, force, feed };
         match client.post::<T>(route(list), &request).await {
             Ok(entry) => {
                 match before {
@@ -176,16 +197,16 @@ async fn add<T: DeserializeOwned + Serialize + Into<Former>>(
 async fn remove<T: DeserializeOwned + Into<Former>>(
     client: &Client,
     list: List,
-    networks: &[String],
+    (networks, of): (&[String], &str),
     json: bool,
 ) -> Result<(), Failure> {
     let parsed = networks.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
     let (mut undo, mut done, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for network in parsed {
         let before = former::<T>(client, list, network).await?;
-        match client.delete::<Removed>(&one(list, network)).await {
+        match client.delete::<Removed>(&format!("{}{of}", one(list, network))).await {
             Ok(removed) => {
-                undo.extend(before.map(|before| before.command(list)));
+                undo.extend(before.filter(|_| removed.was_there).map(|before| before.command(list)));
                 if !json {
                     tell_removed(list, &removed)?;
                 }
@@ -235,7 +256,8 @@ fn all_done(asked: usize, mut refused: Vec<Failure>) -> Result<(), Failure> {
 }
 
 fn tell_removed(list: List, removed: &Removed) -> Result<(), Failure> {
-    table::line(&format!("{} is removed", network(&removed.network)))?;
+    let outcome = if removed.was_there { "is removed" } else { "was not there, and nothing is changed" };
+    table::line(&format!("{} {outcome}", network(&removed.network)))?;
     if let Some(problem) = &removed.kernel_problem {
         table::line(&format!("but the kernel still has it, and it is tried again: {problem}"))?;
     }

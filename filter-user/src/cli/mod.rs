@@ -16,6 +16,7 @@ mod lists;
 mod maps;
 mod reload;
 mod replay;
+mod report;
 mod run;
 mod sessions;
 mod status;
@@ -95,6 +96,8 @@ enum Verb {
     },
     /// Show the event log of the running agent
     Events(Events),
+    /// Tell the running agent of something that a client did wrong elsewhere
+    Report(report::Told),
     /// Show who would have been blocked with other settings; works without the agent
     Replay(replay::Wanted),
     /// Show and end open sessions
@@ -198,6 +201,9 @@ enum ListVerb {
         /// Addresses, CIDRs or wildcards
         #[arg(required = true, value_name = "NETWORK")]
         networks: Vec<String>,
+        /// Only if this program has filed it, such as fail2ban/dovecot; if not, nothing is changed
+        #[arg(long, value_name = "NAME")]
+        feed: Option<String>,
         #[command(flatten)]
         output: Output,
     },
@@ -220,6 +226,9 @@ struct Wish {
     /// Take networks that cover a large part of the internet
     #[arg(long)]
     force: bool,
+    /// Of a block: the program that files it, such as fail2ban/dovecot; what stands for longer stays
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -283,6 +292,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
+        Verb::Report(told) => alone(report::tell(&client, told)),
         Verb::Replay(wanted) => alone(replay::show(&config, wanted)),
         Verb::Sessions(verb) => alone(sessions::sessions(&client, verb)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),

@@ -5,6 +5,7 @@
 
 mod attachments;
 mod detection;
+mod dovecot;
 mod effective;
 mod error;
 mod ips;
@@ -14,6 +15,7 @@ mod login;
 mod metrics;
 mod raw;
 mod replies;
+mod reports;
 mod service;
 mod sessions;
 mod tls;
@@ -28,11 +30,13 @@ use filter_core::policy::Policy;
 use filter_core::smtp::rules::Rules;
 use filter_core::smtp::voice::Templates;
 
+pub use dovecot::DovecotConfig;
 pub use effective::Setting;
 pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
 pub use metrics::MetricsConfig;
+pub use reports::ReportsConfig;
 pub use service::{ClientAddress, ServiceConfig};
 pub use tls::{MailServerTls, TlsConfig};
 pub use web::WebConfig;
@@ -69,6 +73,10 @@ pub struct Config {
     pub web: WebConfig,
     /// Metrics without a token.
     pub metrics: MetricsConfig,
+    /// How Dovecot asks; none: it does not.
+    pub dovecot: Option<DovecotConfig>,
+    /// How other programs tell.
+    pub reports: ReportsConfig,
 }
 
 impl Config {
@@ -165,6 +173,8 @@ mod tests {
         let uncomment =
             |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
         let uncommented = shipped.lines().map(uncomment).collect::<Vec<_>>().join("\n");
+        // The file that it names is not here.
+        let uncommented = uncommented.replace("/etc/gatepost/dovecot.key", "0123456789abcdef");
         let (defaults, shown) = (parse("").unwrap(), parse(&uncommented).unwrap());
         assert!(parse(shipped).is_ok());
         assert_eq!((shown.name.as_str(), &shown.kernel.interfaces[0][..]), ("mx.example.net", "eth0"));

@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::Config;
 use super::attachments;
 use super::detection::Detection;
+use super::dovecot::Dovecot;
 use super::error::{ConfigError, Place};
 use super::ips::Ips;
 use super::kernel::Kernel;
@@ -19,6 +20,7 @@ use super::log::Log;
 use super::login::Login;
 use super::metrics::Metrics;
 use super::replies::Replies;
+use super::reports::Reports;
 use super::service::{self, Service, Shared};
 use super::sessions::Sessions;
 use super::web::Web;
@@ -38,6 +40,8 @@ pub(super) struct File {
     detection: Detection,
     attachments: attachments::Written,
     login: Login,
+    dovecot: Dovecot,
+    reports: Reports,
     replies: Replies,
     log: Log,
     web: Web,
@@ -74,6 +78,8 @@ impl File {
             log: self.log.validate(place)?,
             web: self.web.validate(place)?,
             metrics: self.metrics.validate(place)?,
+            dovecot: self.dovecot.validate(place)?,
+            reports: self.reports.validate(place)?,
         })
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn block(
     query: Result<Query<Named>, QueryRejection>,
     body: Body,
 ) -> Answer<BlockView> {
-    let network = Named::read(query)?;
+    let (network, _) = Named::read(query)?;
     let ChangeRequest { minutes, comment } = read(body)?;
     let standing = standing(&agent, network.addr()).await?;
     let found = standing.blocks.into_iter().find(|view| view.block.network == network);
@@ -74,7 +74,7 @@ pub(super) async fn never(
     query: Result<Query<Named>, QueryRejection>,
     body: Body,
 ) -> Answer<Never> {
-    let network = Named::read(query)?;
+    let (network, _) = Named::read(query)?;
     let ChangeRequest { minutes, comment } = read(body)?;
     let standing = standing(&agent, network.addr()).await?;
     let found = standing.never.into_iter().find(|never| never.network == network);

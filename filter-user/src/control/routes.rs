@@ -14,11 +14,12 @@ use filter_core::admin::{
     ListRequest, Removed, StatusView,
 };
 use filter_core::decision::Never;
-use filter_core::engine::Refusal;
+use filter_core::engine::{FEED_LIMIT, Refusal, is_feed};
 use filter_core::event::Event;
 use filter_core::neighbourhood::Nearest;
 use filter_core::notation::parse_network;
 use filter_core::open::{Ended, OpenSessions};
+use filter_core::smtp::login::LoginKey;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -29,8 +30,8 @@ use super::contract::{Contract, DOCUMENT};
 use super::settings::{About, PolicyView, Settings};
 use super::statistics::Statistics;
 use super::{
-    Access, Author, Problem, access, change, events, follow, health, import, metrics, sessions, settings,
-    statistics,
+    Access, Author, Problem, access, change, events, follow, health, import, metrics, reports, sessions,
+    settings, statistics,
 };
 use crate::agent::{ReloadError, Reloader};
 use crate::clock;
@@ -58,6 +59,8 @@ pub struct Agent {
     pub ids: Option<IdsLog>,
     /// What only so many may do at a time.
     pub turns: Turns,
+    /// What credentials of reports are hashed with.
+    pub login_key: LoginKey,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
 }
@@ -93,7 +96,8 @@ pub fn router(agent: Agent) -> Router {
     let text = Arc::clone(&document);
     let show = move || async move { Json(text.get().cloned().unwrap_or(Value::Null)) };
     let contract = Contract::new().get(DOCUMENT, show, |told| told.does("This document").answers::<Value>());
-    let (router, described) = lists(access::describe(import::describe(looking(contract)))).finish();
+    let (router, described) =
+        lists(access::describe(reports::describe(import::describe(looking(contract))))).finish();
     // Nobody else sets it.
     let _ = document.set(described);
     router.merge(watching()).layer(audit).with_state(agent)
@@ -295,7 +299,11 @@ async fn add_block(
     body: Result<Json<ListRequest>, JsonRejection>,
 ) -> Answer<BlockView> {
     let wish = Wish::read(body)?;
-    let Wish { network, span, comment, force } = wish;
+    let Wish { network, span, comment, force, feed } = wish;
+    if let Some(feed) = feed {
+        let request = |answer| Request::FileBlock { network, span, reason: comment, feed, answer };
+        return done(&agent, agent.inbox.ask(request).await).await;
+    }
     let request = |answer| Request::Block { network, span, comment, author, force, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -305,7 +313,7 @@ async fn add_never(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     body: Result<Json<ListRequest>, JsonRejection>,
 ) -> Answer<Never> {
-    let Wish { network, span, comment, force } = Wish::read(body)?;
+    let Wish { network, span, comment, force, feed: _ } = Wish::read(body)?;
     let request = |answer| Request::Never { network, span, comment, author, force, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -315,7 +323,11 @@ async fn remove_block(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
 ) -> Answer<Removed> {
-    let network = Named::read(query)?;
+    let (network, feed) = Named::read(query)?;
+    if let Some(feed) = feed {
+        let request = |answer| Request::UnfileBlock { network, feed, answer };
+        return done(&agent, agent.inbox.ask(request).await).await;
+    }
     let request = |answer| Request::Unblock { network, author, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -325,7 +337,7 @@ async fn remove_never(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
 ) -> Answer<Removed> {
-    let network = Named::read(query)?;
+    let (network, _) = Named::read(query)?;
     let request = |answer| Request::ForgetNever { network, author, answer };
     done(&agent, agent.inbox.ask(request).await).await
 }
@@ -369,12 +381,19 @@ impl Around {
 pub(super) struct Named {
     /// An address, a CIDR or a wildcard.
     network: String,
+    /// Of a block: only if this program has filed it.
+    feed: Option<String>,
 }
 
 impl Named {
-    pub(super) fn read(query: Result<Query<Self>, QueryRejection>) -> Result<IpNet, Problem> {
+    pub(super) fn read(
+        query: Result<Query<Self>, QueryRejection>,
+    ) -> Result<(IpNet, Option<String>), Problem> {
         let Query(named) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-        parse_network(&named.network).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error))
+        let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        let network = parse_network(&named.network).map_err(|error| wrong(error.to_string()))?;
+        check_feed(named.feed.as_deref()).map_err(wrong)?;
+        Ok((network, named.feed))
     }
 }
 
@@ -384,6 +403,7 @@ struct Wish {
     span: Option<Duration>,
     comment: String,
     force: bool,
+    feed: Option<String>,
 }
 
 impl Wish {
@@ -392,6 +412,7 @@ impl Wish {
         let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
         let network = parse_network(&request.network).map_err(|error| wrong(error.to_string()))?;
         check(request.minutes, &request.comment).map_err(wrong)?;
+        check_feed(request.feed.as_deref()).map_err(wrong)?;
         let span = match (request.minutes, request.until) {
             (Some(_), Some(_)) => {
                 return Err(wrong("an entry has `until` or `minutes`, not both".to_owned()));
@@ -403,8 +424,17 @@ impl Wish {
             },
             (None, None) => None,
         };
-        Ok(Self { network, span, comment: request.comment, force: request.force })
+        let ListRequest { comment, force, feed, .. } = request;
+        Ok(Self { network, span, comment, force, feed })
     }
+}
+
+/// Whether a program can be called so, if one is named.
+fn check_feed(feed: Option<&str>) -> Result<(), String> {
+    if feed.is_none_or(is_feed) {
+        return Ok(());
+    }
+    Err(format!("a feed has a name of 1 to {FEED_LIMIT} characters without spaces, such as fail2ban/dovecot"))
 }
 
 /// Whether an entry can last that long, and have that comment.

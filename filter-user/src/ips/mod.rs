@@ -23,6 +23,7 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
+use filter_core::login::LoginStanding;
 use filter_core::neighbourhood::{Nearest, Neighbourhood};
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
@@ -119,6 +120,30 @@ pub enum Request {
         /// Where the answer goes.
         answer: oneshot::Sender<Result<BlockView, Refusal>>,
     },
+    /// Block a network, as another program wishes.
+    FileBlock {
+        /// Who.
+        network: IpNet,
+        /// For how long; none: the policy's block time.
+        span: Option<Duration>,
+        /// Why.
+        reason: String,
+        /// The program.
+        feed: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<BlockView, Refusal>>,
+    },
+    /// Remove what a program has filed.
+    UnfileBlock {
+        /// Of exactly this network.
+        network: IpNet,
+        /// The program.
+        feed: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Removed, Refusal>>,
+    },
+    /// Whether a client may log in at another service.
+    MayLogIn(ClientAddr, oneshot::Sender<LoginStanding>),
     /// Remove a block.
     Unblock {
         /// Of exactly this network.

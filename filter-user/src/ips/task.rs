@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use filter_core::admin::{Gauge, SessionsView};
+use filter_core::admin::{Gauge, Removed, SessionsView};
 use filter_core::client::ClientAddr;
 use filter_core::decision::{Block, Never, Origin};
 use filter_core::detect::Probes;
@@ -66,7 +66,7 @@ impl Replies {
     const fn to_blocked(&self, block: &Block) -> &Arc<str> {
         match block.origin {
             Origin::Login => &self.blocked_login,
-            Origin::Smtp | Origin::Manual => &self.blocked,
+            Origin::Smtp | Origin::Manual | Origin::Feed => &self.blocked,
         }
     }
 }
@@ -361,6 +361,26 @@ impl Ips {
                     view.kernel_problem = self.enforcer.problem(List::Blocks, network);
                 }
                 let _ = answer.send(result);
+            }
+            Request::FileBlock { network, span, reason, feed, answer } => {
+                let mut result = self.engine.file_block(network, span, reason, feed, now);
+                self.carry_out();
+                if let Ok(view) = &mut result {
+                    view.kernel_problem = self.enforcer.problem(List::Blocks, network);
+                }
+                let _ = answer.send(result);
+            }
+            Request::UnfileBlock { network, feed, answer } => {
+                let removed = self.engine.unfile_block(network, feed, now);
+                self.carry_out();
+                let kernel_problem =
+                    self.enforcer.problem(List::Blocks, network).filter(|_| removed.was_there);
+                let _ = answer.send(Ok(Removed { kernel_problem, ..removed }));
+            }
+            Request::MayLogIn(client, answer) => {
+                let standing = self.engine.handle_login(client, now);
+                self.carry_out();
+                let _ = answer.send(standing);
             }
             Request::Unblock { network, author, answer } => {
                 let mut result = self.engine.unblock(network, author, now);

@@ -157,6 +157,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
         origin: match row.get_ref(1)?.as_str()? {
             "smtp" => Origin::Smtp,
             "login" => Origin::Login,
+            "feed" => Origin::Feed,
             _ => Origin::Manual,
         },
         reason: row.get(2)?,

@@ -90,6 +90,7 @@ fn request(fields: &Fields) -> Result<ListRequest, String> {
         until: None,
         comment: fields.text("comment").to_owned(),
         force: fields.has("force"),
+        feed: None,
     })
 }
 

@@ -48,7 +48,7 @@ impl Engine {
         }
         let forgiven = forgiven.into_iter().collect();
         self.drop_block(network, Some(author), forgiven, now);
-        Ok(Removed { network, still_covered_by, kernel_problem: None })
+        Ok(Removed { network, still_covered_by, kernel_problem: None, was_there: true })
     }
 
     /// The scopes with a score or failed logins in a network. A wide one is looked for among all; of a single client that
@@ -97,7 +97,7 @@ impl Engine {
         if let Some(never) = self.nevers.remove(&network) {
             self.drop_never(network, &never, Some(author), now);
         }
-        Ok(Removed { network, still_covered_by, kernel_problem: None })
+        Ok(Removed { network, still_covered_by, kernel_problem: None, was_there: true })
     }
 
     pub(super) fn put_never(&mut self, never: Never, now: Now) {

@@ -5,6 +5,7 @@
 //! nothing else happens to it.
 
 mod clock;
+mod feed;
 mod import;
 mod judging;
 mod lists;
@@ -25,6 +26,7 @@ use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
+pub use feed::{FEED_LIMIT, is_feed};
 pub use import::Manner;
 pub use past::PAST_LIMIT;
 pub use restore::{Held, HeldBlock, HeldNever};

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::{Effect, Engine};
 use crate::client::{ClientAddr, Scope, host};
 use crate::event::{Event, EventId, Reported, What};
-use crate::login::{Attempt, Weighed};
+use crate::login::{Attempt, LoginStanding, Weighed};
 use crate::offence::Offence;
 use crate::policy::Evaluate;
 use crate::report::{Reception, Report, Source, Told};
@@ -47,6 +47,14 @@ impl Engine {
         self.take(who, offence, told, is_local, now)
     }
 
+    /// Somebody is about to log in at another service, which is a connection as well.
+    pub fn handle_login(&mut self, client: ClientAddr, now: Now) -> LoginStanding {
+        self.handle_connect(client, now);
+        let scope = self.policy.scope_width.scope_of(client);
+        let failed_logins = self.logins.count(scope, self.policy.login.monitor_period, now.instant);
+        LoginStanding { is_refused: self.refusal(client, now.instant).is_some(), failed_logins }
+    }
+
     fn take(
         &mut self,
         client: ClientAddr,
@@ -83,6 +91,7 @@ impl Engine {
             happened: Some(now.wall.before(age)).filter(|_| age >= LATE),
             weight: told.weight,
             count,
+            is_local,
         });
         let Offence { kind, detail, service, account, credentials: _ } = offence;
         let (number, failed_logins) = (kind.number(), weighed.counted);

@@ -1,5 +1,6 @@
 //! The arithmetic of the help page, the precedence of the lists, and starting over.
 
+mod feeds;
 mod reports;
 
 use core::time::Duration;
