@@ -350,7 +350,7 @@ mod tests {
     fn a_service_takes_from_smtp_what_it_does_not_say() {
         let config = Config::parse(
             "[smtp]\nmail_server = \"192.0.2.1:25\"\nclient_timeout = \"1m\"\n[services.submission]\nlisten = [\"[::]:587\"]\n\
-             client_timeout = \"2m\"\nproxy_from = \"10.0.0.*\"\n[services.submission.sessions]\nmaximum_sessions = 7\n\
+             client_timeout = \"2m\"\nproxy_from = \"10.0.0.*\"\n[services.submission.sessions]\nmaximum_sessions = 70\n\
              [sessions]\nmaximum_incoming_sessions = 9\n",
             None,
         )
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!((smtp.patience.client.as_secs(), submission.patience.client.as_secs()), (60, 120));
         assert_eq!((smtp.proxy_from.len(), submission.proxy_from.len()), (0, 1));
         let limits = submission.limits.as_ref().unwrap();
-        assert_eq!((limits.maximum_sessions, limits.maximum_incoming_sessions), (7, 9));
+        assert_eq!((limits.maximum_sessions, limits.maximum_incoming_sessions), (70, 9));
         assert!(smtp.limits.is_none(), "shared");
         assert!(config.protected_ports().contains(&587) && config.protected_ports().contains(&2525));
     }
