@@ -7,6 +7,7 @@
 mod enforcer;
 mod journal;
 mod live;
+mod requests;
 mod sessions;
 mod tally;
 mod task;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use filter_core::admin::{Gauge, Removed, SessionsView};
 use filter_core::client::ClientAddr;
-use filter_core::decision::{Block, Never, Origin};
+use filter_core::decision::{Block, Origin};
 use filter_core::detect::Probes;
-use filter_core::engine::{Effect, Engine, Manner};
+use filter_core::engine::{Effect, Engine};
 use filter_core::event::Event;
 use filter_core::limits::{Limits, Overflow};
 use filter_core::offence::{Kind, Offence};
@@ -17,14 +16,11 @@ use filter_core::report::{Reception, Report};
 use filter_core::score::FORESEEN;
 use filter_core::smtp::voice::Voice;
 use filter_core::time::Instant;
-use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
-use super::sessions::{BookId, Ledger, Place, Sessions};
-use super::{
-    Admission, Arrival, Counts, Inbox, List, Look, Message, Reason, Reload, Request, Sighting, Tally, journal,
-};
+use super::sessions::{BookId, Place, Sessions};
+use super::{Admission, Arrival, Inbox, Look, Message, Reason, Tally, journal};
 use crate::clock;
 use crate::ids::IdsLog;
 use crate::pace::Pace;
@@ -45,7 +41,7 @@ pub struct Replies {
     blocked: Arc<str>,
     blocked_login: Arc<str>,
     shutting_down: Arc<str>,
-    session_ended: Arc<str>,
+    pub(super) session_ended: Arc<str>,
 }
 
 impl From<&Voice> for Replies {
@@ -74,16 +70,16 @@ impl Replies {
 /// The owner of the engine, the books and the kernel's lists.
 #[derive(Debug)]
 pub struct Ips {
-    engine: Engine,
-    enforcer: Enforcer,
-    store: Store,
+    pub(super) engine: Engine,
+    pub(super) enforcer: Enforcer,
+    pub(super) store: Store,
     ids: Option<IdsLog>,
-    sessions: Sessions,
-    replies: Replies,
+    pub(super) sessions: Sessions,
+    pub(super) replies: Replies,
     messages: mpsc::UnboundedReceiver<Message>,
     backlog: Arc<AtomicUsize>,
-    offences: u64,
-    tally: Tally,
+    pub(super) offences: u64,
+    pub(super) tally: Tally,
     probes: Probes,
     /// About reports that are none of a client.
     complaints: Pace,
@@ -141,14 +137,14 @@ impl Ips {
             let sleep = self.next_timeout();
             let mut judging = None;
             tokio::select! {
-                count = self.messages.recv_many(&mut waiting, FORESEEN) => match count {
-                    0 => return self.enforcer,
-                    _ => {
-                        let judges = |message: &Message| matches!(message, Message::Offence(..) | Message::Report(..));
-                        judging = waiting.iter().any(judges).then(std::time::Instant::now);
-                        self.handle_all(&mut waiting);
+                count = self.messages.recv_many(&mut waiting, FORESEEN) => {
+                    if count == 0 {
+                        return self.enforcer;
                     }
-                },
+                    let judges = |message: &Message| matches!(message, Message::Offence(..) | Message::Report(..));
+                    judging = waiting.iter().any(judges).then(std::time::Instant::now);
+                    self.handle_all(&mut waiting);
+                }
                 () = tokio::time::sleep(sleep) => {}
             }
             // After messages, too: a stream of them would otherwise keep every entry past its end.
@@ -307,11 +303,11 @@ impl Ips {
     }
 
     /// Carries out what the engine wants, in its order.
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         self.carry_out_telling(journal::write);
     }
 
-    fn carry_out_telling(&mut self, tell: impl Fn(&Event)) {
+    pub(super) fn carry_out_telling(&mut self, tell: impl Fn(&Event)) {
         let (mut changes, mut others) = (Vec::new(), Vec::new());
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
@@ -348,155 +344,5 @@ impl Ips {
             }
         }
         self.store.write(entries);
-    }
-
-    fn answer(&mut self, request: Request) {
-        let now = clock::now();
-        // An administrator who has stopped waiting still gets what was asked for; only the answer is lost.
-        match request {
-            Request::Block { network, span, comment, author, force, answer } => {
-                let mut result = self.engine.block(network, span, comment, author, force, now);
-                self.carry_out();
-                if let Ok(view) = &mut result {
-                    view.kernel_problem = self.enforcer.problem(List::Blocks, network);
-                }
-                let _ = answer.send(result);
-            }
-            Request::FileBlock { network, span, reason, feed, answer } => {
-                let mut result = self.engine.file_block(network, span, reason, feed, now);
-                self.carry_out();
-                if let Ok(view) = &mut result {
-                    view.kernel_problem = self.enforcer.problem(List::Blocks, network);
-                }
-                let _ = answer.send(result);
-            }
-            Request::UnfileBlock { network, feed, answer } => {
-                let removed = self.engine.unfile_block(network, feed, now);
-                self.carry_out();
-                let kernel_problem =
-                    self.enforcer.problem(List::Blocks, network).filter(|_| removed.was_there);
-                let _ = answer.send(Ok(Removed { kernel_problem, ..removed }));
-            }
-            Request::MayLogIn(client, answer) => {
-                let standing = self.engine.handle_login(client, now);
-                self.carry_out();
-                let _ = answer.send(standing);
-            }
-            Request::Unblock { network, author, answer } => {
-                let mut result = self.engine.unblock(network, author, now);
-                self.carry_out();
-                if let Ok(removed) = &mut result {
-                    removed.kernel_problem = self.enforcer.problem(List::Blocks, network);
-                }
-                let _ = answer.send(result);
-            }
-            Request::Never { network, span, comment, author, force, answer } => {
-                let result = self.engine.never(network, span, comment, author, force, now);
-                self.carry_out();
-                let _ = answer.send(result);
-            }
-            Request::ForgetNever { network, author, answer } => {
-                let mut result = self.engine.forget_never(network, author, now);
-                self.carry_out();
-                if let Ok(removed) = &mut result {
-                    removed.kernel_problem = self.enforcer.problem(List::Never, network);
-                }
-                let _ = answer.send(result);
-            }
-            Request::Import { list, wishes, author, dry_run, force, answer } => {
-                let manner = Manner { author: &author, dry_run, force };
-                let outcomes = match list {
-                    List::Blocks => self.engine.import_blocks(wishes, manner, now),
-                    List::Never => self.engine.import_nevers(wishes, manner, now),
-                };
-                self.carry_out_telling(journal::whisper);
-                if !dry_run {
-                    journal::imported(list, &outcomes, &author);
-                }
-                let _ = answer.send(outcomes);
-            }
-            Request::Blocks { network: None, answer } => {
-                drop(answer.send(self.engine.blocks(now.instant).collect()));
-            }
-            Request::Blocks { network: Some(network), answer } => {
-                drop(answer.send(self.engine.blocks_around(network, now.instant)));
-            }
-            Request::Nevers { network, answer } => {
-                let is_wanted = |never: &&Never| {
-                    let near =
-                        |network: IpNet| network.contains(&never.network) || never.network.contains(&network);
-                    network.is_none_or(near)
-                };
-                drop(answer.send(self.engine.nevers().filter(is_wanted).cloned().collect()));
-            }
-            Request::Standing(address, answer) => {
-                drop(answer.send(self.engine.standing(ClientAddr::new(address), now)));
-            }
-            Request::Neighbourhood(network, answer) => {
-                drop(answer.send(self.engine.neighbourhood(network, now)));
-            }
-            Request::Nearest(answer) => drop(answer.send(self.engine.nearest(now.instant))),
-            Request::Reload(wanted, answer) => {
-                let Reload { policy, limits, replies } = *wanted;
-                self.engine.set_policy(policy);
-                self.sessions.set_limits(limits);
-                self.replies = replies;
-                let _ = answer.send(());
-            }
-            Request::Policy(answer) => drop(answer.send(self.engine.policy().clone())),
-            Request::EndSessions { id, network, answer } => {
-                let _ = answer.send(self.sessions.end_chosen(id, network, &self.replies.session_ended));
-            }
-            Request::Limits(answer) => {
-                let limits = self.sessions.ledgers().iter().map(|ledger| ledger.limits.clone()).collect();
-                let _ = answer.send(limits);
-            }
-            Request::Sessions(answer) => {
-                let _ = answer.send((self.sightings(now.instant), self.engine.policy().block_threshold));
-            }
-            Request::Count(answer) => drop(answer.send(self.count())),
-        }
-    }
-
-    fn sightings(&mut self, now: Instant) -> Vec<Sighting> {
-        let (sessions, engine) = (&self.sessions, &mut self.engine);
-        let sight = |(id, client, local, live): (u64, ClientAddr, bool, &Arc<_>)| Sighting {
-            id,
-            local,
-            score: engine.score(client, now),
-            live: Arc::clone(live),
-        };
-        sessions.all().map(sight).collect()
-    }
-
-    fn count(&self) -> Counts {
-        let (blocks, never, watched) = self.engine.sizes();
-        Counts {
-            books: self.sessions.ledgers().iter().map(view).collect(),
-            open: self.sessions.count() as u64,
-            blocks: blocks as u64,
-            never: never as u64,
-            watched: watched as u64,
-            offences: self.offences,
-            kernel_pending: self.enforcer.pending(),
-            tally: self.tally.clone(),
-            kernel_fill: self.enforcer.fill(),
-            per_address: self.sessions.ledgers().iter().map(Ledger::per_address).collect(),
-        }
-    }
-}
-
-/// What a session book says of itself.
-fn view(ledger: &Ledger) -> SessionsView {
-    let (taken, limits) = (ledger.book.taken(), &ledger.limits);
-    let gauge = |used: u32, limit: u32| Gauge { used: used.into(), limit: limit.into() };
-    SessionsView {
-        total: gauge(taken.total(), limits.maximum_sessions),
-        incoming: gauge(taken.public + taken.reserved, limits.maximum_incoming_sessions),
-        reserved: gauge(taken.reserved, limits.sessions_to_reserve),
-        local: taken.local.into(),
-        admitted: ledger.admitted,
-        overflowed: ledger.overflowed,
-        refused: ledger.refused,
     }
 }

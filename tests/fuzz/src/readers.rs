@@ -5,6 +5,7 @@ use filter_core::detect::{self, Stage};
 use filter_core::smtp::body::{BodyScanner, StrayEnds};
 use filter_core::smtp::bounds::{Bounds, LineEnds};
 use filter_core::smtp::command::{Verb, announced_size};
+use filter_core::smtp::ehlo::{Auth, Offer, StartTls};
 use filter_core::smtp::mender::Mender;
 use filter_core::smtp::mime::{Finding, MimeReader};
 use filter_core::smtp::{ehlo, line, reply};
@@ -47,10 +48,11 @@ pub(crate) fn reply(data: &[u8]) {
         assert!(found.is_refusal() || kind.is_none());
     }
     let bounds = Bounds { message_size: 1000, recipients: 100, ..Bounds::default() };
-    let narrowed = ehlo::narrow(found.bytes, &bounds);
+    let offer = Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound };
+    let narrowed = ehlo::narrow(found.bytes, offer, &bounds);
     let again = reply::front(&narrowed).ok().flatten();
     assert!(again.is_some_and(|again| again.bytes == narrowed && again.code == found.code));
-    assert_eq!(ehlo::narrow(&narrowed, &bounds), narrowed);
+    assert_eq!(ehlo::narrow(&narrowed, offer, &bounds), narrowed);
 }
 
 /// What is mended is clean, and has the one end that the message has, however it is cut.
@@ -87,7 +89,7 @@ pub(crate) fn body(data: &[u8]) {
 pub(crate) fn mime(data: &[u8]) {
     let Some((cut, bytes)) = data.split_first() else { return };
     let find = |cut: usize| {
-        let (mut found, mut reader) = (Vec::new(), MimeReader::new(cut % 2 == 0));
+        let (mut found, mut reader) = (Vec::new(), MimeReader::new(cut.is_multiple_of(2)));
         let mut note = |finding: Finding| found.push(format!("{finding:?}"));
         for part in bytes.chunks(cut.max(1)) {
             reader.read(part, &mut note);

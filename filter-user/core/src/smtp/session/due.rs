@@ -133,16 +133,7 @@ impl Session {
                 }
                 match verb {
                     Verb::Ehlo | Verb::Helo if reply.is_success() => {
-                        let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
-                        self.secrecy.hello_due = false;
-                        self.offered.chunking = offers("CHUNKING");
-                        self.offered.pipelining = offers("PIPELINING");
-                        self.to_client.extend_from_slice(&ehlo::narrow(
-                            reply.bytes,
-                            self.offer(),
-                            &self.bounds,
-                        ));
-                        return self.say_own();
+                        return self.take_hello(verb, reply);
                     }
                     Verb::Quit => {
                         self.note_end();
@@ -183,6 +174,17 @@ impl Session {
             }
         }
         self.to_client.extend_from_slice(reply.bytes);
+        self.say_own();
+    }
+
+    /// The mail server has taken a greeting; what it offers goes on as far as we let it.
+    fn take_hello(&mut self, verb: Verb, reply: &Reply<'_>) {
+        let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
+        self.secrecy.hello_due = false;
+        self.offered.chunking = offers("CHUNKING");
+        self.offered.pipelining = offers("PIPELINING");
+        let narrowed = ehlo::narrow(reply.bytes, self.offer(), &self.bounds);
+        self.to_client.extend_from_slice(&narrowed);
         self.say_own();
     }
 
