@@ -93,7 +93,7 @@ mod tests {
         let (ips, inbox) = Ips::new(Engine::new(Policy::default()), store, vec![limits], (&voice).into());
         assert!(pulse(&inbox, Duration::from_millis(20)).await.is_none(), "nobody runs it yet");
         let task = tokio::spawn(ips.run());
-        let counts = pulse(&inbox, Duration::from_secs(60)).await.unwrap();
+        let counts = pulse(&inbox, Duration::from_mins(1)).await.unwrap();
         assert_eq!(line(&counts, &[]), "0 sessions (0 of 100 incoming), 0 networks blocked");
         task.abort();
     }

@@ -141,14 +141,13 @@ impl Ips {
             let sleep = self.next_timeout();
             let mut judging = None;
             tokio::select! {
-                count = self.messages.recv_many(&mut waiting, FORESEEN) => match count {
-                    0 => return self.enforcer,
-                    _ => {
-                        let judges = |message: &Message| matches!(message, Message::Offence(..) | Message::Report(..));
-                        judging = waiting.iter().any(judges).then(std::time::Instant::now);
-                        self.handle_all(&mut waiting);
+                count = self.messages.recv_many(&mut waiting, FORESEEN) => {
+                    if count == 0 {
+                        return self.enforcer;
                     }
-                },
+                    judging = judged(&waiting);
+                    self.handle_all(&mut waiting);
+                }
                 () = tokio::time::sleep(sleep) => {}
             }
             // After messages, too: a stream of them would otherwise keep every entry past its end.
@@ -158,8 +157,8 @@ impl Ips {
                 self.engine.handle_timeout(now);
             }
             self.carry_out();
-            if let Some(since) = judging {
-                histogram::DECISION.observe(since.elapsed());
+            if let Some((count, since)) = judging {
+                histogram::DECISION.observe_each(count, since.elapsed());
             }
         }
     }
@@ -464,6 +463,13 @@ impl Ips {
             per_address: self.sessions.ledgers().iter().map(Ledger::per_address).collect(),
         }
     }
+}
+
+/// How many of these messages are judged, and when that begins; none: nobody waits for a decision.
+fn judged(messages: &[Message]) -> Option<(u64, std::time::Instant)> {
+    let is_judged = |message: &&Message| matches!(message, Message::Offence(..) | Message::Report(..));
+    let count = messages.iter().filter(is_judged).count() as u64;
+    (count > 0).then(|| (count, std::time::Instant::now()))
 }
 
 /// What a session book says of itself.
