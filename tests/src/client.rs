@@ -151,8 +151,8 @@ impl Client {
     }
 
     /// Its socket, of which nothing has been read.
-    pub fn into_stream(self) -> TcpStream {
-        self.reader.into_inner()
+    pub fn into_stream(self) -> Result<TcpStream> {
+        Ok(self.reader.get_ref().socket().try_clone()?)
     }
 
     /// Says goodbye.

@@ -15,7 +15,7 @@ use filter_tests::world::World;
 use serde_json::Value;
 
 /// A request that succeeds: the name of its operation, its address and its body. In the order in which they do.
-const EXAMPLES: [(&str, &str, &str); 32] = [
+const EXAMPLES: [(&str, &str, &str); 34] = [
     ("get", "/api/v1", ""),
     ("get-openapi-json", "/api/v1/openapi.json", ""),
     ("get-status", "/api/v1/status", ""),
@@ -61,6 +61,7 @@ const EXAMPLES: [(&str, &str, &str); 32] = [
     ("get-tokens", "/api/v1/tokens", ""),
     ("delete-tokens", "/api/v1/tokens?name=other", ""),
     ("get-audit", "/api/v1/audit", ""),
+    ("post-reports", "/api/v1/reports", r#"{"address":"203.0.113.77","service":"webmail","account":"x"}"#),
 ];
 
 /// Which socket, and who.

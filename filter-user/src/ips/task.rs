@@ -141,8 +141,7 @@ impl Ips {
                     if count == 0 {
                         return self.enforcer;
                     }
-                    let judges = |message: &Message| matches!(message, Message::Offence(..) | Message::Report(..));
-                    judging = waiting.iter().any(judges).then(std::time::Instant::now);
+                    judging = judged(&waiting);
                     self.handle_all(&mut waiting);
                 }
                 () = tokio::time::sleep(sleep) => {}
@@ -154,8 +153,8 @@ impl Ips {
                 self.engine.handle_timeout(now);
             }
             self.carry_out();
-            if let Some(since) = judging {
-                histogram::DECISION.observe(since.elapsed());
+            if let Some((count, since)) = judging {
+                histogram::DECISION.observe_each(count, since.elapsed());
             }
         }
     }
@@ -345,4 +344,11 @@ impl Ips {
         }
         self.store.write(entries);
     }
+}
+
+/// How many of these messages are judged, and when that begins; none: nobody waits for a decision.
+fn judged(messages: &[Message]) -> Option<(u64, std::time::Instant)> {
+    let is_judged = |message: &&Message| matches!(message, Message::Offence(..) | Message::Report(..));
+    let count = messages.iter().filter(is_judged).count() as u64;
+    (count > 0).then(|| (count, std::time::Instant::now()))
 }

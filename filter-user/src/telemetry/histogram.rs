@@ -90,10 +90,15 @@ impl<const N: usize> Histogram<N> {
 
     /// Counts a duration.
     pub fn observe(&self, duration: Duration) {
+        self.observe_each(1, duration);
+    }
+
+    /// Counts a duration that so many had to wait for together.
+    pub fn observe_each(&self, count: u64, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let place = self.bounds.partition_point(|bound| bound.saturating_mul(1000) < nanos);
-        self.counts.get(place).unwrap_or(&self.beyond).fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(nanos, Ordering::Relaxed);
+        self.counts.get(place).unwrap_or(&self.beyond).fetch_add(count, Ordering::Relaxed);
+        self.sum.fetch_add(nanos.saturating_mul(count), Ordering::Relaxed);
     }
 
     /// What has been counted. While somebody counts, the last durations may be in one number and not yet in the other.

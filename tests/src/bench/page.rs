@@ -60,7 +60,7 @@ const PATHS: [&str; 19] = [
     "/api/v1/blocks",
     "/api/v1/events?limit=100",
     "/api/v1/why?address=203.0.113.200",
-    "/api/v1/nearest",
+    "/api/v1/statistics",
     "/api/v1/audit",
     "/health/ready",
     "/metrics",
@@ -147,7 +147,7 @@ fn remember(world: &World) -> Result<()> {
 }
 
 fn event(number: u32, start: Timestamp) -> Event {
-    let who = if number % 100 == 0 { KNOWN } else { Ipv4Addr::from(0x0b00_0000 + number % 1000) };
+    let who = if number.is_multiple_of(100) { KNOWN } else { Ipv4Addr::from(0x0b00_0000 + number % 1000) };
     let what = What::Offence {
         kind: Kind::BadLocalRcpt,
         number: Kind::BadLocalRcpt.number(),
