@@ -17,6 +17,7 @@ use super::ips::Ips;
 use super::kernel::Kernel;
 use super::log::Log;
 use super::login::Login;
+use super::logs::Logs;
 use super::replies::Replies;
 use super::service::{self, Service, Shared};
 use super::sessions::Sessions;
@@ -39,6 +40,7 @@ pub(super) struct File {
     login: Login,
     replies: Replies,
     log: Log,
+    logs: Logs,
     web: Web,
 }
 
@@ -70,6 +72,7 @@ impl File {
             rules: Rules { recipients, reply_patterns, attachments },
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
+            logs: self.logs.validate(place)?,
             web: self.web.validate(place)?,
         })
     }

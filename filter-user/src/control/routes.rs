@@ -10,14 +10,15 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use filter_core::admin::{
-    BlockView, COMMENT_LIMIT, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES, ListRequest, Removed,
-    StatusView,
+    BlockView, COMMENT_LIMIT, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES, ListRequest, LogView,
+    Removed, StatusView,
 };
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
 use filter_core::notation::parse_network;
 use ipnet::IpNet;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::{Access, Author, Problem, access, events, import};
 use crate::agent::{ReloadError, Reloader};
@@ -45,6 +46,8 @@ pub struct Agent {
     pub reloader: Arc<Reloader>,
     /// The file for other tools, if there is one.
     pub ids: Option<IdsLog>,
+    /// The logs of other programs that are read.
+    pub logs: Arc<[watch::Receiver<LogView>]>,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
 }
@@ -85,6 +88,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         store_pending: agent.store.pending(),
         store_failures: agent.store.lost(),
         events_lost: agent.store.events_lost(),
+        logs: agent.logs.iter().map(|log| log.borrow().clone()).collect(),
         ids_lost: agent.ids.as_ref().map_or(0, IdsLog::lost),
         blocks: counts.blocks,
         never: counts.never,

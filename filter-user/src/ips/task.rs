@@ -23,7 +23,7 @@ use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Requ
 use crate::clock;
 use crate::ids::IdsLog;
 use crate::pace::Pace;
-use crate::store::{Entry, Store};
+use crate::store::{Entry, Mark, Store};
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -73,6 +73,8 @@ pub struct Ips {
     backlog: Arc<AtomicUsize>,
     offences: u64,
     probes: Probes,
+    /// How far logs have been read, to be written with the next events.
+    marks: Vec<Mark>,
     /// About reports that are none of a client.
     complaints: Pace,
     closing: bool,
@@ -97,6 +99,7 @@ impl Ips {
             backlog,
             offences: 0,
             probes: Probes::default(),
+            marks: Vec::new(),
             complaints: Pace::new(),
             closing: false,
         };
@@ -165,6 +168,14 @@ impl Ips {
                     let _ = answer.send(reception);
                 }
             }
+            Message::Entry(report, mark, answer) => {
+                self.backlog.fetch_sub(1, Ordering::Relaxed);
+                let reception = self.hear(*report);
+                self.marks.push(mark);
+                // The reader may have been stopped.
+                let _ = answer.send(reception);
+            }
+            Message::Mark(mark) => self.marks.push(mark),
             Message::Success(client, how) => self.engine.handle_success(client, how, clock::now()),
             Message::Drop(drop) => self.engine.handle_drop(drop, clock::now()),
             Message::Request(request) => self.answer(request),
@@ -285,6 +296,7 @@ impl Ips {
                 }
             }
         }
+        entries.extend(self.marks.drain(..).map(Entry::Mark));
         self.store.write(entries);
     }
 
