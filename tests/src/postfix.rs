@@ -2,7 +2,7 @@
 //!
 //! Domain `example.test`, recipients `alice`, `bob` and `carol`, one login (`alice@example.test`, `secret`). Port 25
 //! expects the PROXY protocol, as behind Gatepost; port 26 does not; port 27 lets the gateway say who a client is by
-//! XCLIENT. It never slows a client down: that is for the gateway to do, and the tests must see who did it.
+//! XCLIENT; port 28 is like 25 and offers TLS. It never slows a client down: that is for the gateway to do, and the tests must see who did it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -62,6 +62,7 @@ impl Postfix {
         fs::write(directory.join("etc/master.cf"), [services, PARTS].concat())?;
         add_login(&directory.join("etc/sasl"), &user)?;
         let etc = directory.join("etc");
+        make_certificate(&etc.join("tls.pem"))?;
         // Makes the queue's folders, with the owners that Postfix wants.
         succeed(Command::new("postfix").arg("-c").arg(&etc).arg("check"))?;
         let log = fs::File::create(directory.join("master.log"))?;
@@ -88,7 +89,12 @@ impl Postfix {
 
     /// Everything that it has logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("maillog")).unwrap_or_default()
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Where it logs to.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.join("maillog")
     }
 }
 
@@ -124,6 +130,8 @@ smtpd_sasl_type = cyrus
 smtpd_sasl_path = smtpd
 cyrus_sasl_config_path = {at}/etc/sasl
 smtpd_sasl_local_domain = example.test
+smtpd_tls_chain_files = {at}/etc/tls.pem
+smtpd_tls_loglevel = 0
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000
@@ -160,6 +168,9 @@ const MASTER_CF: &str = "\
 198.51.100.2:26 inet n - n - - smtpd
 198.51.100.2:27 inet n - n - - smtpd
   -o smtpd_authorized_xclient_hosts=198.51.100.1
+198.51.100.2:28 inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o smtpd_tls_security_level=may
 ";
 
 const SENDER_MASTER_CF: &str = "127.0.0.1:2525 inet n - n - - smtpd\n";
@@ -185,6 +196,24 @@ anvil      unix - - n - 1 anvil
 scache     unix - - n - 1 scache
 postlog    unix-dgram n - n - 1 postlogd
 ";
+
+/// A key and a certificate of its own.
+fn make_certificate(file: &Path) -> Result<()> {
+    let mut command = Command::new("openssl");
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    command.args(["-subj", "/CN=mail.example.test", "-keyout"]).arg(file).arg("-out").arg(file);
+    succeed(&mut command)
+}
 
 fn add_login(directory: &Path, owner: &User) -> Result<()> {
     let database = directory.join("sasldb2");

@@ -123,7 +123,7 @@ fn say(told: &Told, now: Timestamp) -> Result<(), Failure> {
             table::line(&format!("nothing to report: rule {rule} matches, and {}", sentence(*why)))?;
         }
         Some(Explanation::NoRule { rules: 0, .. }) => {
-            table::line("nothing to report: no rule is about this program")?
+            table::line("nothing to report: no rule is about this program")?;
         }
         Some(Explanation::NoRule { rules, .. }) => {
             table::line(&format!("nothing to report: none of the {rules} rules about this program matches"))?;

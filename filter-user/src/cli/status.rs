@@ -97,7 +97,8 @@ fn read(log: &LogView) -> String {
         (log.cuts, "times cut off"),
     ];
     let others = others.iter().filter(|(count, _)| *count > 0);
-    let others: String = others.map(|(count, what)| format!(", {count} {what}")).collect();
+    let others: Vec<_> = others.map(|(count, what)| format!(", {count} {what}")).collect();
+    let others = others.concat();
     let state = if state.is_empty() { "begins" } else { state };
     format!(
         "{state}; {lines} lines, {matches} matched: {counted} counted, {known} known already{others}; {} behind",

@@ -154,6 +154,6 @@ fn garbage_is_lines_like_any_other() {
     let byte = |number: u32| number.wrapping_mul(2_654_435_761).to_be_bytes()[0];
     let bytes: Vec<u8> = (0..4096).map(byte).collect();
     fs::write(log.path("mail.log"), &bytes).unwrap();
-    let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let ends = bytes.split(|byte| *byte == b'\n').count() - 1;
     assert_eq!(log.read().len(), ends);
 }

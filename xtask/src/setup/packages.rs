@@ -12,28 +12,31 @@ pub(super) const TOOLCHAIN: [&str; 5] =
 /// What bpf-linker is built with, beside LLVM.
 pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the lab is made of.
-pub(super) const LAB: [&str; 10] = [
+pub(super) const LAB: [&str; 12] = [
     "chromium",
     "chromium-driver",
     "curl",
     "fonts-dejavu-core",
     "iproute2",
+    "openssl",
     "postfix",
     "sasl2-bin",
     "libsasl2-modules",
     "swaks",
+    "systemd",
     "util-linux",
 ];
 /// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.
 pub(super) const KERNELS: [&str; 4] = ["qemu-system-x86", "busybox-static", "iproute2", "util-linux"];
 /// What the benches measure beside the filter: nft, ipset with iptables, xdp-filter; ethtool lets a veth poll. And beside the
-/// edge: HAProxy and nginx, with Postfix's smtp-source and smtp-sink around them.
-pub(super) const BENCH: [&str; 10] = [
+/// edge: HAProxy and nginx, with Postfix's smtp-source and smtp-sink around them. And beside the log reader: fail2ban.
+pub(super) const BENCH: [&str; 11] = [
     "nftables",
     "ipset",
     "iptables",
     "xdp-tools",
     "ethtool",
+    "fail2ban",
     "iproute2",
     "haproxy",
     "nginx",

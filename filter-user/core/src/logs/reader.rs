@@ -82,16 +82,7 @@ impl Reader {
 
     /// What becomes of a line; nothing if no rule matches.
     pub fn judge(&mut self, line: &Line<'_>) -> Option<Outcome> {
-        let candidates = match self.programs.get(line.program) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let candidates = self.book.candidates(line.program);
-                if self.programs.len() < PROGRAMS_LIMIT {
-                    self.programs.insert(line.program.into(), Arc::clone(&candidates));
-                }
-                candidates
-            }
-        };
+        let candidates = self.candidates(line.program);
         if candidates.is_empty() {
             return None;
         }
@@ -104,6 +95,18 @@ impl Reader {
         let candidate = candidates.iter().find(|candidate| is_matching(candidate.rule))?;
         let reading = self.book.rules().get(candidate.rule)?.read(line.message)?;
         Some(self.weigh(candidate, &reading, line))
+    }
+
+    /// The rules that are about a program, remembered.
+    fn candidates(&mut self, program: &[u8]) -> Arc<[Candidate]> {
+        if let Some(known) = self.programs.get(program) {
+            return Arc::clone(known);
+        }
+        let candidates = self.book.candidates(program);
+        if self.programs.len() < PROGRAMS_LIMIT {
+            self.programs.insert(program.into(), Arc::clone(&candidates));
+        }
+        candidates
     }
 
     fn weigh(&mut self, candidate: &Candidate, reading: &Reading<'_>, line: &Line<'_>) -> Outcome {

@@ -206,12 +206,11 @@ impl Rule {
         let names = |regex: &Regex| -> Vec<String> {
             regex.group_info().pattern_names(PatternID::ZERO).flatten().map(ToOwned::to_owned).collect()
         };
-        let is_known = |group: &&str| FACTS.contains(group) || WORDS.contains(group);
-        for group in names(&message).iter().map(String::as_str).filter(|group| !is_known(group)) {
-            return Err(RuleError::Group { rule: text.name.clone(), group: group.to_owned() });
-        }
-        for group in names(&program).iter().filter(|group| *group != "service") {
-            return Err(RuleError::Group { rule: text.name.clone(), group: group.clone() });
+        let is_known = |group: &str| FACTS.contains(&group) || WORDS.contains(&group);
+        let unknown = names(&message).into_iter().find(|group| !is_known(group));
+        let unknown = unknown.or_else(|| names(&program).into_iter().find(|group| group != "service"));
+        if let Some(group) = unknown {
+            return Err(RuleError::Group { rule: text.name, group });
         }
         let has_client = names(&message).iter().any(|group| group == "address" || group == "session");
         if !has_client && !text.ignore {
