@@ -135,6 +135,8 @@ chunking_advertise_hosts = *
 smtputf8_advertise_hosts = *
 smtp_accept_max = 0
 smtp_enforce_sync = false
+acl_smtp_auth = accept
+smtp_max_unknown_commands = 10
 dsn_advertise_hosts = *
 domainlist local_domains = example.test
 acl_smtp_rcpt = recipients
@@ -159,6 +161,12 @@ mailboxes:
 begin retry
 begin rewrite
 begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${if and{{eq{$auth2}{alice}}{eq{$auth3}{secret}}}}
+  server_set_id = $auth2
 ";
 
 const OPENSMTPD: &str = "\

@@ -272,6 +272,38 @@ pub struct MailServerView {
     pub up: Option<bool>,
 }
 
+/// A log that is read; numbers are since the agent started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LogView {
+    /// The file, or `journal`.
+    pub source: String,
+    /// `follows`, `not there yet` or `cannot be read`.
+    pub state: String,
+    /// Why it cannot be read.
+    pub problem: Option<String>,
+    /// Bytes that have been written to it and not yet read.
+    pub behind: u64,
+    /// How often it was cut off while it was read; lines may have gone with it.
+    pub cuts: u64,
+    /// Lines that were read.
+    pub lines: u64,
+    /// Lines that were not looked at: too long, or no entries.
+    pub unreadable: u64,
+    /// Lines that a rule has something to say about.
+    pub matches: u64,
+    /// Those that count.
+    pub counted: u64,
+    /// Those that are logged and block nobody.
+    pub logged: u64,
+    /// Those that another source had told of.
+    pub known: u64,
+    /// Those that were too old.
+    pub too_old: u64,
+    /// Those whose address is one of our own.
+    pub refused: u64,
+}
+
 /// The state of the agent at one glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -308,6 +340,9 @@ pub struct StatusView {
     /// Lines that did not reach the IDS log since the agent started.
     #[serde(default)]
     pub ids_lost: u64,
+    /// The logs that are read.
+    #[serde(default)]
+    pub logs: Vec<LogView>,
     /// Sessions now and since the start.
     pub sessions: SessionsView,
     /// Entries of the block list.

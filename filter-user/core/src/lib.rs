@@ -5,7 +5,8 @@
 //! them with.
 //!
 //! In reading order: [`time`], [`client`] and [`notation`] are the vocabulary. [`smtp`] is the session machine,
-//! [`offence`] and [`detect`] what it sees, [`report`] what others tell. [`limits`] keeps the session books. [`score`] and [`policy`] weigh,
+//! [`offence`] and [`detect`] what it sees, [`report`] what others tell, [`logs`] what their logs say. [`limits`] keeps
+//! the session books. [`score`] and [`policy`] weigh,
 //! [`decision`] is what can be decided, [`netmap`] the shape of a list of decisions, and [`engine`] decides.
 //! [`replay`] lets it judge the past by other numbers. [`admin`] is what an administrator asks and hears, [`import`] whole
 //! lists of it, [`neighbourhood`] what is known of a network, [`open`] which sessions are open, [`ids`] what other tools hear.
@@ -28,6 +29,8 @@ pub mod service;
 pub mod recent;
 
 pub mod detect;
+
+pub mod logs;
 
 pub mod limits;
 

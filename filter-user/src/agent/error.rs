@@ -1,5 +1,7 @@
 //! Why the agent does not run, in sentences that name the remedy.
 
+use filter_core::logs::RuleError;
+
 use crate::control::ControlError;
 use crate::edge::{EdgeError, ProtectionError};
 use crate::kernel::KernelError;
@@ -34,6 +36,9 @@ pub enum AgentError {
     /// The kernel filter.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// The rules for log lines.
+    #[error("[logs]: {0}")]
+    Rules(#[from] RuleError),
     /// Something that only a broken system refuses.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -56,6 +61,7 @@ impl AgentError {
             Self::Reports(error) => denied(&error.source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
             | Self::Protection(_)
+            | Self::Rules(_)
             | Self::System(_)
             | Self::Ended(_) => false,
         }

@@ -49,6 +49,7 @@ pub(super) fn status(
         store_failures: 0,
         events_lost: 0,
         ids_lost: 0,
+        logs: Vec::new(),
         sessions: SessionsView {
             total: none,
             incoming: none,

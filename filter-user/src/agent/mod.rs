@@ -30,6 +30,7 @@ use crate::edge::{Edge, Protection, Service};
 use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
+use crate::logs::Logs;
 use crate::store::{Store, StoreError, Stored};
 use crate::web;
 
@@ -134,6 +135,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         })
         .collect();
 
+    let logs = follow_logs(config, &store, &inbox)?;
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
     let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services)));
     let routes = control::Agent {
@@ -143,6 +145,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         reloader: Arc::clone(&reloader),
         ids: ids.clone(),
         login_key: reporters.key(),
+        logs: logs.watchers(),
         access: Access::start(store.clone())
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
         turns: control::Turns::default(),
@@ -178,6 +181,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     for other in reporters.into_iter().chain(web).chain(metrics) {
         other.abort();
     }
+    logs.stop().await;
     inbox.close().await;
     farewell(&inbox).await;
     control.abort();
@@ -200,6 +204,18 @@ fn recall(engine: &mut Engine, store: &Store, now: Now) {
         }
         Err(error) => tracing::warn!(%error, "the event log cannot be read; scores begin at zero"),
     }
+}
+
+/// Follows the logs of other programs, if there are to be any.
+fn follow_logs(config: &Config, store: &Store, inbox: &Inbox) -> Result<Logs, AgentError> {
+    if config.logs.is_off() {
+        return Ok(Logs::default());
+    }
+    let book = config.logs.book()?;
+    let unreadable = |error| StoreError::unreadable(&config.state_directory, error);
+    let marks = store.history().marks().map_err(unreadable)?;
+    let period = config.policy.monitor_period.max(config.policy.login.monitor_period);
+    Ok(Logs::start(&config.logs, book, &marks, inbox, period.as_secs())?)
 }
 
 /// The file for other tools, if there is to be one.

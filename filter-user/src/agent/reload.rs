@@ -140,6 +140,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         // Whoever only observes refuses nothing, so a change of the mode shows in there; it is named already.
         attachments.filter(|_| observe.is_none()),
         differ("[log]", &before.log, &after.log),
+        differ("[logs]", &before.logs, &after.logs),
         differ("[web]", &before.web, &after.web),
         differ("[metrics]", &before.metrics, &after.metrics),
         // Compared and not shown: there is a key in it.

@@ -1,5 +1,7 @@
 //! `gatepost check-config`: what a file means, in the numbers that an administrator thinks in.
 
+use std::sync::Arc;
+
 use filter_core::admin::CertificateView;
 use filter_core::offence::Kind;
 use filter_core::policy::Policy;
@@ -22,6 +24,10 @@ struct Meaning {
     block_time_seconds: u64,
     services: Vec<ServiceMeaning>,
     events: Vec<Weight>,
+    /// Log files that are read.
+    logs: Vec<String>,
+    /// The rules for log lines; each has passed its trial.
+    log_rules: Vec<String>,
 }
 
 /// One service in words.
@@ -42,8 +48,9 @@ struct Weight {
     blocks_alone_after: Option<u32>,
 }
 
-/// The file has been read, so it is good; what it names is read here.
+/// The file has been read, so it is good, if its rules for logs are and what it names can be read.
 pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
+    let rules = tried(config)?;
     let policy = &config.policy;
     let events: Vec<_> = Kind::ALL.into_iter().map(|kind| weigh(policy, kind)).collect();
     let services = config.services.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
@@ -56,6 +63,8 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
             block_time_seconds: policy.block_time.as_secs(),
             services,
             events,
+            logs: config.logs.files.iter().map(|file| file.path.display().to_string()).collect(),
+            log_rules: rules,
         });
     }
     table::line(&format!("{}: good", file.as_deref().unwrap_or("built-in defaults")))?;
@@ -69,6 +78,15 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
             ))?;
         }
     }
+    let own = config.logs.rules.len();
+    let sources = config.logs.files.iter().map(|file| file.path.display().to_string());
+    let journal = config.logs.journal.as_ref().map(|_| "the journal".to_owned());
+    let sources: Vec<_> = sources.chain(journal).collect();
+    let reads = if sources.is_empty() { "none".to_owned() } else { sources.join(", ") };
+    table::line(&format!(
+        "logs that are read: {reads}; {} rules, {own} of them your own; each does what its samples say",
+        rules.len()
+    ))?;
     table::line(&format!(
         "a client is blocked for {} when its events of the last {} add up to {}:",
         duration(policy.block_time),
@@ -82,6 +100,16 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
         table.row(&[number.to_string(), name.to_owned(), multiplier.to_string(), alone]);
     }
     Ok(table.print()?)
+}
+
+/// Tries every rule for log lines on its samples; gives their names.
+fn tried(config: &Config) -> Result<Vec<String>, Failure> {
+    let wrong = |error: String| Failure::usage(format!("[logs]: {error}"));
+    let book = Arc::new(config.logs.book().map_err(|error| wrong(error.to_string()))?);
+    if let Some(failed) = book.trial().first() {
+        return Err(wrong(failed.to_string()));
+    }
+    Ok(book.rules().iter().map(|rule| rule.name().to_owned()).collect())
 }
 
 fn describe(service: &ServiceConfig) -> Result<ServiceMeaning, Failure> {

@@ -6,6 +6,8 @@ pub(crate) mod colour;
 mod config;
 mod events;
 mod exit;
+mod explain;
+mod explain_log;
 mod export;
 mod filter;
 mod generate;
@@ -91,6 +93,19 @@ enum Verb {
     Why {
         /// The address
         address: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Say what a log line would do, and by which rule; works without the agent
+    Explain {
+        /// The line, in quotes; several come one after the other [default: lines from standard input]
+        line: Vec<String>,
+        /// Of a program's own file rather than a syslog: the program, such as exim or dovecot
+        #[arg(long, value_name = "NAME")]
+        program: Option<String>,
+        /// Count what all lines of standard input come to, instead of each line
+        #[arg(long)]
+        summary: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -291,6 +306,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Metrics => alone(health::metrics(&client)),
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
+        Verb::Explain { summary: true, program, output, .. } => {
+            explain_log::show(&config, program.as_deref(), output)
+        }
+        Verb::Explain { line, program, output, .. } => {
+            explain::show(&config, &line, program.as_deref(), output)
+        }
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
         Verb::Report(told) => alone(report::tell(&client, told)),
         Verb::Replay(wanted) => alone(replay::show(&config, wanted)),

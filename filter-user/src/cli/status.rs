@@ -1,6 +1,8 @@
 //! `gatepost status`.
 
-use filter_core::admin::{CertificateView, Gauge, InterfaceView, KernelTotals, SessionsView, StatusView};
+use filter_core::admin::{
+    CertificateView, Gauge, InterfaceView, KernelTotals, LogView, SessionsView, StatusView,
+};
 
 use super::table::{self, Table, bytes, duration, time};
 use super::{Failure, Output};
@@ -69,6 +71,12 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         ),
     );
     row("offences", format!("{} since start, {} clients with a score", status.offences, status.watched));
+    for log in &status.logs {
+        row(&format!("log {}", log.source), read(log));
+        if let Some(problem) = &log.problem {
+            row("TROUBLE", format!("{}: {problem}", log.source));
+        }
+    }
     row("block list", status.blocks.to_string());
     row("never-block list", status.never.to_string());
     row("state", status.state_directory.clone());
@@ -85,6 +93,26 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         }
     }
     Ok(table.print()?)
+}
+
+/// How far a log has been read, and what it has said.
+fn read(log: &LogView) -> String {
+    let LogView { state, behind, lines, matches, counted, known, .. } = log;
+    let others = [
+        (log.logged, "blocked nobody"),
+        (log.too_old, "too old"),
+        (log.refused, "of our own addresses"),
+        (log.unreadable, "lines unreadable"),
+        (log.cuts, "times cut off"),
+    ];
+    let others = others.iter().filter(|(count, _)| *count > 0);
+    let others: Vec<_> = others.map(|(count, what)| format!(", {count} {what}")).collect();
+    let others = others.concat();
+    let state = if state.is_empty() { "begins" } else { state };
+    format!(
+        "{state}; {lines} lines, {matches} matched: {counted} counted, {known} known already{others}; {} behind",
+        bytes(*behind)
+    )
 }
 
 /// For whom a certificate is, and for how long.

@@ -12,6 +12,7 @@ mod ips;
 mod kernel;
 mod log;
 mod login;
+mod logs;
 mod metrics;
 mod raw;
 mod replies;
@@ -35,6 +36,7 @@ pub use effective::Setting;
 pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
+pub use logs::{JournalConfig, LogFile, LogsConfig};
 pub use metrics::MetricsConfig;
 pub use reports::ReportsConfig;
 pub use service::{ClientAddress, ServiceConfig};
@@ -69,6 +71,8 @@ pub struct Config {
     pub templates: Templates,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Which logs of other programs are read, and how.
+    pub logs: LogsConfig,
     /// The API and the web admin over TCP.
     pub web: WebConfig,
     /// Metrics without a token.
@@ -266,6 +270,21 @@ mod tests {
         refused("[web]\nlisten = \"0.0.0.0:8025\"", &["gatepost.toml:2", "in the clear", "trusted_proxies"]);
         refused("[web]\nhost_names = [\"https://x\"]", &["gatepost.toml:2", "gate.example.net"]);
         refused("[metrics]\nlisten = \"0.0.0.0:9925\"", &["gatepost.toml:2", "127.0.0.1:9925", "token"]);
+        refused("[logs]\nfiles = [{ path = 'mail.log' }]", &["gatepost.toml:2", "from the root", "/var/log"]);
+        refused("[logs]\nfiles = [{ path = '/a' }, { path = '/a' }]", &["gatepost.toml:2", "twice"]);
+        refused("[logs]\njournal_directory = '/a'", &["gatepost.toml:2", "journal_units"]);
+        refused("[logs]\njournal_units = ['--merge']", &["gatepost.toml:2", "--merge"]);
+        refused("[logs]\nwithout = ['postfix']", &["gatepost.toml:2", "postfix", "check-config"]);
+        let rule = |pattern: &str| {
+            format!(
+                "[logs]\n\n[[logs.rules]]\nname = 'a'\nprogram = 'p'\nservice = 's'\nevent = 'spam'\npattern = '{pattern}'\n"
+            )
+        };
+        refused(&rule("x"), &["gatepost.toml:3", "{{address}}"]);
+        refused(&rule("(?<adress>x)"), &["gatepost.toml:3", "adress"]);
+        refused(&rule("{{address}"), &["gatepost.toml:3", "regular expression"]);
+        let config = parse(&rule("from {{address}}")).unwrap();
+        assert_eq!(config.logs.book().unwrap().rules()[0].name(), "a", "own rules are asked first");
         refused("name = ", &["gatepost.toml:1"]);
     }
 }

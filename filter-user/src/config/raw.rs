@@ -18,6 +18,7 @@ use super::ips::Ips;
 use super::kernel::Kernel;
 use super::log::Log;
 use super::login::Login;
+use super::logs::Logs;
 use super::metrics::Metrics;
 use super::replies::Replies;
 use super::reports::Reports;
@@ -44,6 +45,7 @@ pub(super) struct File {
     reports: Reports,
     replies: Replies,
     log: Log,
+    logs: Logs,
     web: Web,
     metrics: Metrics,
 }
@@ -76,6 +78,7 @@ impl File {
             rules: Rules { recipients, reply_patterns, attachments },
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
+            logs: self.logs.validate(place)?,
             web: self.web.validate(place)?,
             metrics: self.metrics.validate(place)?,
             dovecot: self.dovecot.validate(place)?,

@@ -11,7 +11,7 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, ChangeRequest, Coverage, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES,
-    ListRequest, Removed, StatusView,
+    ListRequest, LogView, Removed, StatusView,
 };
 use filter_core::decision::Never;
 use filter_core::engine::{FEED_LIMIT, Refusal, is_feed};
@@ -24,7 +24,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::contract::{Contract, DOCUMENT};
 use super::settings::{About, PolicyView, Settings};
@@ -61,6 +61,8 @@ pub struct Agent {
     pub turns: Turns,
     /// What credentials of reports are hashed with.
     pub login_key: LoginKey,
+    /// The logs of other programs that are read.
+    pub logs: Arc<[watch::Receiver<LogView>]>,
     /// What does not change while the agent runs; the counts in it are filled in per request.
     pub fixed: Arc<StatusView>,
 }
@@ -223,6 +225,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         store_pending: agent.store.pending(),
         store_failures: agent.store.lost(),
         events_lost: agent.store.events_lost(),
+        logs: agent.logs.iter().map(|log| log.borrow().clone()).collect(),
         ids_lost: agent.ids.as_ref().map_or(0, IdsLog::lost),
         blocks: counts.blocks,
         never: counts.never,

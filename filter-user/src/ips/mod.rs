@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::kernel::Fill;
 
+pub use crate::store::Mark;
 pub use enforcer::Enforcer;
 pub use live::Live;
 pub use sessions::{BookId, Place, Sanction};
@@ -317,6 +318,10 @@ enum Message {
     Offence(ClientAddr, Offence),
     /// Somebody else tells of an offence, and may want to hear what became of it.
     Report(Box<Report>, Option<oneshot::Sender<Reception>>),
+    /// A log says the same, and has been read so far.
+    Entry(Box<Report>, Mark, oneshot::Sender<Reception>),
+    /// A log has been read so far.
+    Mark(Mark),
     /// A client did what honest clients do.
     Success(ClientAddr, Success),
     /// The kernel tells of a drop.
@@ -366,6 +371,23 @@ impl Inbox {
         let (answer, wait) = oneshot::channel();
         self.enqueue(Message::Report(Box::new(report), Some(answer)));
         wait.await.ok()
+    }
+
+    /// Hands on what a log says, and notes how far it has been read, in one transaction with the event; says what became of the
+    /// report. None: the agent is stopping, or has too much to judge already, and nothing is noted.
+    pub async fn tell_marked(&self, report: Report, mark: Mark) -> Option<Reception> {
+        let (answer, wait) = oneshot::channel();
+        if self.backlog.load(Ordering::Relaxed) >= BACKLOG_LIMIT {
+            return None;
+        }
+        self.enqueue(Message::Entry(Box::new(report), mark, answer));
+        wait.await.ok()
+    }
+
+    /// Notes how far a log has been read; never waits.
+    pub fn mark(&self, mark: Mark) {
+        // Fails only when the agent is stopping; the log is then read again from the mark before.
+        let _ = self.messages.send(Message::Mark(mark));
     }
 
     fn enqueue(&self, message: Message) {

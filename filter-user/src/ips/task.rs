@@ -24,7 +24,7 @@ use super::{Admission, Arrival, Inbox, Look, Message, Reason, Tally, journal};
 use crate::clock;
 use crate::ids::IdsLog;
 use crate::pace::Pace;
-use crate::store::{Entry, Store};
+use crate::store::{Entry, Mark, Store};
 use crate::telemetry::histogram;
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
@@ -81,6 +81,8 @@ pub struct Ips {
     pub(super) offences: u64,
     pub(super) tally: Tally,
     probes: Probes,
+    /// How far logs have been read, to be written with the next events.
+    marks: Vec<Mark>,
     /// About reports that are none of a client.
     complaints: Pace,
     /// Who has delivered a message or logged in.
@@ -108,6 +110,7 @@ impl Ips {
             offences: 0,
             tally: Tally::default(),
             probes: Probes::default(),
+            marks: Vec::new(),
             complaints: Pace::new(),
             welcome: Recent::new(WELCOME_SPAN),
             closing: false,
@@ -208,6 +211,14 @@ impl Ips {
                     let _ = answer.send(reception);
                 }
             }
+            Message::Entry(report, mark, answer) => {
+                self.backlog.fetch_sub(1, Ordering::Relaxed);
+                let reception = self.hear(*report);
+                self.marks.push(mark);
+                // The reader may have been stopped.
+                let _ = answer.send(reception);
+            }
+            Message::Mark(mark) => self.marks.push(mark),
             Message::Success(client, how) => {
                 let scope = self.engine.policy().scope_width.scope_of(client);
                 self.welcome.note(scope, clock::instant());
@@ -342,6 +353,7 @@ impl Ips {
                 }
             }
         }
+        entries.extend(self.marks.drain(..).map(Entry::Mark));
         self.store.write(entries);
     }
 }

@@ -140,6 +140,13 @@ impl History {
         Ok(events)
     }
 
+    /// How far each log has been read. Reads the disk.
+    pub fn marks(&self) -> rusqlite::Result<Vec<(String, String)>> {
+        let database = self.connect()?;
+        let mut marks = database.prepare("SELECT source, position FROM mark")?;
+        marks.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    }
+
     /// The events that others answer for, and these events themselves, oldest first. Reads the disk.
     pub fn behind(&self, answers: &[EventId], events: &[EventId]) -> rusqlite::Result<Vec<Event>> {
         let marks = |count: usize| vec!["?"; count].join(", ");

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 pub use access::{AccessRecord, Accounts};
 pub use backup::{BackupError, Copied, backup};
 pub use history::{EVENTS_LIMIT, EventFilter, History, PAGE_LIMIT};
-pub use writer::Entry;
+pub use writer::{Entry, Mark};
 use writer::{Job, Trouble};
 
 /// Changes that may wait for the disk; a full queue loses changes rather than memory.

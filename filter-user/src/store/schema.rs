@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 use super::{StoreError, Stored, history};
 
 /// Each step brings the layout from its index to the next; a step that has been released is never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE block (
         network TEXT PRIMARY KEY,
@@ -66,6 +66,10 @@ const MIGRATIONS: [&str; 3] = [
         author TEXT NOT NULL,
         origin TEXT NOT NULL,
         what   TEXT NOT NULL
+    ) STRICT;",
+    "CREATE TABLE mark (
+        source   TEXT PRIMARY KEY, -- a log file, or `journal`
+        position TEXT NOT NULL     -- how far it has been read, as its reader writes it
     ) STRICT;",
 ];
 

@@ -39,6 +39,17 @@ pub enum Entry {
     Event(Event),
     /// Who may come in, and who did what.
     Access(AccessRecord),
+    /// How far a log has been read.
+    Mark(Mark),
+}
+
+/// How far a log has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Which log.
+    pub source: String,
+    /// Whatever its reader finds the place again by.
+    pub position: String,
 }
 
 /// What the writer cannot do at the moment, and how much it has not done.
@@ -186,9 +197,17 @@ fn write(database: &mut Connection, entries: &[Entry]) -> rusqlite::Result<()> {
             Entry::Change(record) => apply(&transaction, record)?,
             Entry::Event(event) => history::insert(&transaction, event)?,
             Entry::Access(record) => access::apply(&transaction, record)?,
+            Entry::Mark(mark) => mark.put(&transaction)?,
         }
     }
     transaction.commit()
+}
+
+impl Mark {
+    fn put(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let sql = "INSERT OR REPLACE INTO mark (source, position) VALUES (?1, ?2)";
+        transaction.prepare_cached(sql)?.execute([&self.source, &self.position]).map(drop)
+    }
 }
 
 fn apply(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {

@@ -5,7 +5,7 @@
 
 use alloc::string::{String, ToString};
 
-use regex_automata::meta::{Config, Regex};
+use regex_automata::meta::{BuildError, Config, Regex};
 use regex_automata::util::syntax;
 
 use super::Stage;
@@ -27,6 +27,18 @@ pub struct PatternError {
     pub why: String,
 }
 
+impl PatternError {
+    /// What is wrong with a text, in one line.
+    pub(crate) fn of(text: &str, error: &BuildError) -> Self {
+        let why = error.syntax_error().map_or_else(
+            || error.to_string(),
+            // The last line of the parser's report is the reason, the others draw it.
+            |syntax| syntax.to_string().lines().last().unwrap_or_default().replace("error: ", ""),
+        );
+        Self { pattern: text.into(), why }
+    }
+}
+
 /// A regular expression, upper and lower case alike.
 #[derive(Clone)]
 pub struct Pattern {
@@ -41,14 +53,7 @@ impl Pattern {
             .configure(Config::new().nfa_size_limit(Some(PATTERN_SIZE)).utf8_empty(false))
             .syntax(syntax::Config::new().case_insensitive(true).unicode(false).utf8(false))
             .build(text)
-            .map_err(|error| PatternError {
-                pattern: text.into(),
-                why: error.syntax_error().map_or_else(
-                    || error.to_string(),
-                    // The last line of the parser's report is the reason, the others draw it.
-                    |syntax| syntax.to_string().lines().last().unwrap_or_default().replace("error: ", ""),
-                ),
-            })?;
+            .map_err(|error| PatternError::of(text, &error))?;
         Ok(Self { text: text.into(), regex })
     }
 

@@ -48,7 +48,10 @@ impl Account {
 impl Place {
     fn is_same(self, other: Self) -> bool {
         let accounts = self.account.zip(other.account);
-        self.service == other.service && accounts.is_none_or(|(one, other)| one.is_same(other))
+        // A line of Dovecot's auth process does not say for which service it was.
+        let is_unknown = [self, other].iter().any(|place| place.service == Some(ServiceName::UNKNOWN));
+        (is_unknown || self.service == other.service)
+            && accounts.is_none_or(|(one, other)| one.is_same(other))
     }
 }
 
