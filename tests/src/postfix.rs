@@ -119,11 +119,6 @@ impl Postfix {
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
-
-    /// Where it logs to.
-    pub fn log_file(&self) -> PathBuf {
-        self.directory.join("maillog")
-    }
 }
 
 /// Who owns the mailboxes.

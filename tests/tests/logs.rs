@@ -242,7 +242,7 @@ fn ensure_found(log: &str, program: Option<&str>, client: &str, rules: &[&str]) 
 const INJECTED: &str =
     "x[203.0.113.99]: 554 5.7.1 <y>: Relay access denied; from=<z> [203.0.113.99]: 535 Incorrect";
 
-/// Base64 of "\0x) [203.0.113.99]: 535 Incorrect authentication data (set_id=y\0z".
+/// Base64 of `\0x) [203.0.113.99]: 535 Incorrect authentication data (set_id=y\0z`.
 const INJECTED_ACCOUNT: &str =
     "AHgpIFsyMDMuMC4xMTMuOTldOiA1MzUgSW5jb3JyZWN0IGF1dGhlbnRpY2F0aW9uIGRhdGEgKHNldF9pZD15AHo=";
 
