@@ -87,7 +87,7 @@ pub(crate) fn body(data: &[u8]) {
 pub(crate) fn mime(data: &[u8]) {
     let Some((cut, bytes)) = data.split_first() else { return };
     let find = |cut: usize| {
-        let (mut found, mut reader) = (Vec::new(), MimeReader::new(cut % 2 == 0));
+        let (mut found, mut reader) = (Vec::new(), MimeReader::new(cut.is_multiple_of(2)));
         let mut note = |finding: Finding| found.push(format!("{finding:?}"));
         for part in bytes.chunks(cut.max(1)) {
             reader.read(part, &mut note);
