@@ -143,7 +143,7 @@ fn play(script: &Script, wire: Box<dyn Wire>, listener: &TcpListener) -> Result<
                 client.stream.write_all(&all)?;
             }
             [Step::Passed(bytes)] => {
-                server.as_mut().context("the mail server has gone")?.expected.extend_from_slice(bytes)
+                server.as_mut().context("the mail server has gone")?.expected.extend_from_slice(bytes);
             }
             [Step::Server(bytes, is_heard)] => {
                 let server = server.as_mut().context("the mail server has gone")?;
@@ -176,7 +176,7 @@ fn play(script: &Script, wire: Box<dyn Wire>, listener: &TcpListener) -> Result<
         drop(server);
     }
     // Whatever is said behind the last step would be heard now, but for what a mail server that goes away makes us say.
-    let ended = script.steps.iter().any(|step| *step == Step::ServerCloses);
+    let ended = script.steps.contains(&Step::ServerCloses);
     if ended { client.read_out().context("the client hears") } else { Ok(()) }
 }
 
