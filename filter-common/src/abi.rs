@@ -7,7 +7,7 @@ use crate::gate;
 use crate::reason::Reason;
 
 /// Changes with every change of this file that old entries cannot be read with.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// A blocked host or prefix.
 #[repr(C)]
@@ -75,8 +75,8 @@ pub struct Settings {
     pub block_classes: u32,
     /// The same for the never-block list.
     pub never_classes: u32,
-    /// Puts the seed on an eight-byte boundary.
-    pub reserved: u32,
+    /// Words of the wicket; see [`gate::Key`].
+    pub wicket: u32,
     /// The secret of the IPv6 gates; drawn when the maps are made, and theirs as long as they live.
     pub seed: u64,
 }
@@ -85,13 +85,15 @@ impl Settings {
     /// What the block list's IPv6 gate is read by.
     #[inline(always)]
     pub const fn block_gate(&self) -> gate::Key {
-        gate::Key { seed: self.seed, classes: self.block_classes, words: gate::WORDS_V6 }
+        let (words, length) = (gate::WORDS_V6, gate::LENGTH_V4);
+        gate::Key { seed: self.seed, classes: self.block_classes, words, length, wicket: self.wicket }
     }
 
     /// What the never-block list's IPv6 gate is read by.
     #[inline(always)]
     pub const fn never_gate(&self) -> gate::Key {
-        gate::Key { seed: self.seed, classes: self.never_classes, words: gate::NEVER_WORDS_V6 }
+        let (words, length) = (gate::NEVER_WORDS_V6, gate::NEVER_LENGTH_V4);
+        gate::Key { seed: self.seed, classes: self.never_classes, words, length, wicket: 0 }
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`nothing`] and [`everything`] are the floors: what the kernel takes to call a program at all. [`carousel`] puts another
 //! source into each frame and goes on to the program under test, so that a test run of one frame is a crowd.
 //! [`generator`] does the same and sends the frame off. [`trie`] is the design of most published block lists. [`glance`] is
-//! the least that any design can do which remembers more than a cache holds: one load.
+//! the least that any design can do which remembers more than a cache holds: one load; [`plunge`] drops after it.
 #![no_std]
 #![feature(asm_experimental_arch)]
 #![no_main]
@@ -53,7 +53,7 @@ static SEATS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 #[map]
 static WHEEL: Array<[u64; 3]> = Array::with_max_entries(1, 0);
 
-/// What [`glance`] looks into.
+/// What [`glance`] and [`plunge`] look into.
 #[map]
 static PANES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -73,7 +73,7 @@ static TRIE_V4: LpmTrie<PrefixV4, u64> = LpmTrie::with_max_entries(1, BPF_F_NO_P
 #[map]
 static TRIE_V6: LpmTrie<PrefixV6, u64> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
-/// What [`trie`] and [`everything`] passed (0) and dropped (1).
+/// What [`trie`], [`plunge`] and [`everything`] passed (0) and dropped (1).
 #[map]
 static TALLY: PerCpuArray<Counter> = PerCpuArray::with_max_entries(2, 0);
 
@@ -129,17 +129,30 @@ pub fn trie(context: XdpContext) -> u32 {
 /// Reads the source, loads one word at a place that depends on it, and passes if that is zero, which it is.
 #[xdp(frags)]
 pub fn glance(context: XdpContext) -> u32 {
-    let Parsed::Packet(packet) = parse(&Frame::new(&context)) else { return xdp_action::XDP_ABORTED };
+    if is_zero(&Frame::new(&context)) { xdp_action::XDP_PASS } else { xdp_action::XDP_ABORTED }
+}
+
+/// The same, and counts and drops.
+#[xdp(frags)]
+pub fn plunge(context: XdpContext) -> u32 {
+    let frame = Frame::new(&context);
+    if !is_zero(&frame) {
+        return xdp_action::XDP_ABORTED;
+    }
+    tally(1, frame.len());
+    xdp_action::XDP_DROP
+}
+
+#[inline(always)]
+fn is_zero(frame: &Frame) -> bool {
+    let Parsed::Packet(packet) = parse(frame) else { return false };
     let number = match packet.source() {
         Source::V4(address) => u64::from(u32::from_be_bytes(address)),
         Source::V6(address) => gate::upper(address),
     };
     let words = PANES_LEN.get(0).copied().unwrap_or(0);
     let index = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).wrapping_mul(words) >> 32;
-    match PANES.get(index as u32) {
-        Some(0) => xdp_action::XDP_PASS,
-        _ => xdp_action::XDP_ABORTED,
-    }
+    PANES.get(index as u32) == Some(&0)
 }
 
 #[inline(always)]

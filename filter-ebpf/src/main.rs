@@ -22,7 +22,8 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use cursor::Frame;
-use filter_common::judge::judge;
+use filter_common::gate::Near;
+use filter_common::judge::{Tables as _, judge_near};
 use filter_common::packet::{Parsed, parse};
 use filter_common::reason::{Reason, Verdict};
 use tables::Maps;
@@ -36,7 +37,12 @@ pub fn gatepost(context: XdpContext) -> u32 {
         Parsed::NotIp => Reason::NotIp,
         Parsed::Unparsed => Reason::Unparsed,
         Parsed::Packet(packet) => {
-            let judgement = judge(packet.source(), || packet.payload(&frame), &Maps);
+            let near = Maps.near_block(packet.source());
+            if near == Near::NOTHING {
+                maps::count(Reason::Innocent, length);
+                return xdp_action::XDP_PASS;
+            }
+            let judgement = judge_near(near, packet.source(), || packet.payload(&frame), &Maps);
             if let Some(entry) = judgement.entry
                 && let Some(dropped) = tables::count_drop(entry, length, judgement.now)
             {

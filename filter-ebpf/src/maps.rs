@@ -54,15 +54,21 @@ pub(crate) static NEVER_PREFIXES_V6: LpmTrie<PrefixV6, NeverEntry> =
 /// What is near an IPv4 source on the block list; the only map that an innocent packet meets. User space writes it
 /// through memory, a bit at a time.
 #[map]
-pub(crate) static BLOCK_GATE_V4: Array<u64> = Array::pinned(gate::WORDS_V4, BPF_F_MMAPABLE);
+pub(crate) static BLOCK_GATE_V4: Array<u64> = Array::pinned(gate::words_v4(gate::LENGTH_V4), BPF_F_MMAPABLE);
 
 /// The same for IPv6, by a keyed hash.
 #[map]
 pub(crate) static BLOCK_GATE_V6: Array<u64> = Array::pinned(gate::WORDS_V6, BPF_F_MMAPABLE);
 
+/// Whether an address or a /64 may be blocked itself, by a keyed hash; asked only where the gate says that hosts are near.
+#[map]
+pub(crate) static BLOCK_WICKET: Array<u64> =
+    Array::pinned(gate::words_wicket(limits::BLOCK_HOSTS_V4 + limits::BLOCK_SCOPES_V6), BPF_F_MMAPABLE);
+
 /// What is near a blocked IPv4 source on the never-block list.
 #[map]
-pub(crate) static NEVER_GATE_V4: Array<u64> = Array::pinned(gate::WORDS_V4, BPF_F_MMAPABLE);
+pub(crate) static NEVER_GATE_V4: Array<u64> =
+    Array::pinned(gate::words_v4(gate::NEVER_LENGTH_V4), BPF_F_MMAPABLE);
 
 /// The same for IPv6.
 #[map]

@@ -11,8 +11,8 @@ use filter_common::packet::Source;
 use crate::clock;
 use crate::maps::{
     BLOCK_GATE_V4, BLOCK_GATE_V6, BLOCK_HOSTS_V4, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6,
-    NEVER_GATE_V4, NEVER_GATE_V6, NEVER_HOSTS_V4, NEVER_PREFIXES_V4, NEVER_PREFIXES_V6, NEVER_SCOPES_V6,
-    PROTECTED_PORTS, SETTINGS, SharedEntry,
+    BLOCK_WICKET, NEVER_GATE_V4, NEVER_GATE_V6, NEVER_HOSTS_V4, NEVER_PREFIXES_V4, NEVER_PREFIXES_V6,
+    NEVER_SCOPES_V6, PROTECTED_PORTS, SETTINGS, SharedEntry,
 };
 
 /// The maps of this program.
@@ -23,14 +23,18 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn near_block(&self, source: Source) -> Near {
-        let key = || present_settings().block_gate();
-        gate::near(source, |index| word(&BLOCK_GATE_V4, index), key, |index| word(&BLOCK_GATE_V6, index))
+        let (v4, v6) = (|index| word(&BLOCK_GATE_V4, index), |index| word(&BLOCK_GATE_V6, index));
+        let is_host = || {
+            let mark = gate::mark(present_settings().block_gate(), source);
+            mark.is_in(word(&BLOCK_WICKET, mark.word))
+        };
+        gate::near(source, gate::LENGTH_V4, v4, || present_settings().block_gate(), v6, is_host)
     }
 
     #[inline(always)]
     fn near_never(&self, source: Source) -> Near {
-        let key = || present_settings().never_gate();
-        gate::near(source, |index| word(&NEVER_GATE_V4, index), key, |index| word(&NEVER_GATE_V6, index))
+        let (v4, v6) = (|index| word(&NEVER_GATE_V4, index), |index| word(&NEVER_GATE_V6, index));
+        gate::near(source, gate::NEVER_LENGTH_V4, v4, || present_settings().never_gate(), v6, || true)
     }
 
     #[inline(always)]
@@ -115,7 +119,7 @@ fn present_settings() -> Settings {
         drop_all: 0,
         block_classes: 0,
         never_classes: 0,
-        reserved: 0,
+        wicket: 0,
         seed: 0,
     })
 }

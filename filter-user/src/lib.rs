@@ -1,7 +1,7 @@
 //! The agent and the command line of Gatepost: everything that awaits, opens or writes.
 //!
 //! In reading order: [`config`] is what an administrator decides, [`agent`] starts and stops everything, [`edge`]
-//! drives SMTP sessions, [`ips`] owns the engine, [`kernel`] the packet filter, [`store`] the disk, [`replay`] the past with other numbers, [`ids`] a file for other tools, [`control`] the
+//! drives SMTP sessions, [`tls`] protects them, [`ips`] owns the engine, [`kernel`] the packet filter, [`store`] the disk, [`replay`] the past with other numbers, [`ids`] a file for other tools, [`control`] the
 //! socket that [`cli`] asks, [`web`] the same over TCP, with pages.
 
 pub mod config;
@@ -10,7 +10,11 @@ pub mod agent;
 
 pub mod edge;
 
+pub mod tls;
+
 pub mod ips;
+
+pub mod reports;
 
 pub mod kernel;
 

@@ -1,5 +1,6 @@
 //! The real agent in a world's gateway, and its command line.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -32,12 +33,24 @@ impl<'world> Agent<'world> {
         Self::start_again(world)
     }
 
+    /// Starts one on the world's own settings and these sections, as the last words of another command such as `env`.
+    pub fn start_through(world: &'world World, sections: &str, before: &[&str]) -> Result<Self> {
+        write_config(world, &format!("{MAIL}:25"), sections)?;
+        Self::spawn(world, before)
+    }
+
     /// Starts one on the settings of the last one, over whatever that left behind.
     pub fn start_again(world: &'world World) -> Result<Self> {
+        Self::spawn(world, &[])
+    }
+
+    fn spawn(world: &'world World, before: &[&str]) -> Result<Self> {
         let log = fs::File::options().create(true).append(true).open(log_of(world))?;
         let child = world.gateway.enter(|| {
-            let mut command = Command::new(binary()?);
-            command.args(["run", "--config"]).arg(config_of(world));
+            let program = binary()?;
+            let mut words = before.iter().map(OsStr::new).chain([program.as_os_str()]);
+            let mut command = Command::new(words.next().context("no command")?);
+            command.args(words).args(["run", "--config"]).arg(config_of(world));
             command
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)

@@ -10,8 +10,10 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::agent::Agent;
+use crate::in_world;
 use crate::process::{Process, wait_until};
-use crate::web::{PASSWORD, URL};
+use crate::web::{PASSWORD, SECTION, URL, add_user};
 use crate::world::World;
 
 /// Where the driver listens; each world has a loopback of its own.
@@ -20,6 +22,20 @@ const DRIVER: &str = "http://127.0.0.1:9515";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What finds mistakes of pages that keep people out; axe-core, as it was published.
 const AXE: &str = include_str!("../axe/axe.min.js");
+
+/// Runs a test with a browser in the gateway, in which anna is signed in.
+pub fn in_browser(role: &str, test: impl FnOnce(&World, &Browser) -> Result<()> + Send) {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, SECTION)?;
+        add_user(world, "anna", role)?;
+        world.gateway.enter(|| {
+            let browser = Browser::start(world)?;
+            browser.sign_in("anna")?;
+            test(world, &browser)?;
+            browser.close()
+        })
+    });
+}
 
 /// A browser with one window.
 #[derive(Debug)]

@@ -2,11 +2,13 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
 
+use crate::tls::Wire;
 use crate::world::{GATEWAY_V4, GATEWAY_V6, World};
 
 /// How long a client waits for a reply.
@@ -28,7 +30,7 @@ pub enum Attempt {
 /// A connection to the gateway.
 #[derive(Debug)]
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Wire>,
 }
 
 /// A reply: its code, and all its lines.
@@ -126,18 +128,31 @@ impl Client {
 
     /// Says that no more will come, and still listens.
     pub fn half_close(&mut self) -> Result<()> {
-        Ok(self.reader.get_mut().shutdown(Shutdown::Write)?)
+        Ok(self.reader.get_ref().socket().shutdown(Shutdown::Write)?)
     }
 
     /// Breaks the connection: a reset instead of a close.
     pub fn reset(self) -> Result<()> {
-        let socket = Socket::from(self.reader.into_inner());
+        let socket = Socket::from(self.reader.into_inner().into_socket());
         Ok(socket.set_linger(Some(Duration::ZERO))?)
     }
 
+    /// Begins TLS at once, with a gateway of this name that the authority in this file has signed for.
+    pub fn secure(self, name: &str, authority: &Path) -> Result<Self> {
+        Ok(Self { reader: BufReader::new(self.reader.into_inner().secure(name, authority)?) })
+    }
+
+    /// Asks for TLS, and says EHLO inside it.
+    pub fn start_tls(mut self, name: &str, authority: &Path) -> Result<Self> {
+        self.ask("STARTTLS", 220)?;
+        let mut client = self.secure(name, authority)?;
+        client.ask("EHLO client.example", 250)?;
+        Ok(client)
+    }
+
     /// Its socket, of which nothing has been read.
-    pub fn into_stream(self) -> TcpStream {
-        self.reader.into_inner()
+    pub fn into_stream(self) -> Result<TcpStream> {
+        Ok(self.reader.get_ref().socket().try_clone()?)
     }
 
     /// Says goodbye.
@@ -163,7 +178,7 @@ fn connect(from: IpAddr, to: SocketAddr) -> Result<Attempt> {
             let stream = TcpStream::from(socket);
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            Ok(Attempt::Connected(Client { reader: BufReader::new(stream) }))
+            Ok(Attempt::Connected(Client { reader: BufReader::new(Wire::Plain(stream)) }))
         }
         Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Attempt::Silence),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(Attempt::Refused),

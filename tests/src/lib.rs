@@ -1,7 +1,8 @@
 //! The lab: a small world of network name spaces in which the real agent, a real Postfix and real clients meet.
 //!
-//! [`world`] makes and removes it, [`sweep`] removes what a crash left behind, [`postfix`] and [`agent`] are what runs
-//! in it, [`unpacked`] other mail servers, [`client`] is who misbehaves, [`web`] and [`browser`] who administers. Traffic never
+//! [`world`] makes and removes it, [`sweep`] removes what a crash left behind, [`postfix`], [`dovecot`] and [`agent`] are what runs
+//! in it, [`unpacked`] other mail servers, [`prometheus`] who measures, [`client`] is who misbehaves, [`tls`] what protects
+//! it, [`web`] and [`browser`] who administers. Traffic never
 //! leaves the name spaces that a world made.
 
 pub mod world;
@@ -13,7 +14,10 @@ pub mod sweep;
 pub mod agent;
 pub mod browser;
 pub mod client;
+pub mod dovecot;
 pub mod postfix;
+pub mod prometheus;
+pub mod tls;
 pub mod unpacked;
 pub mod web;
 

@@ -2,7 +2,8 @@
 //!
 //! Domain `example.test`, recipients `alice`, `bob` and `carol`, one login (`alice@example.test`, `secret`). Port 25
 //! expects the PROXY protocol, as behind Gatepost; port 26 does not; port 27 lets the gateway say who a client is by
-//! XCLIENT. It never slows a client down: that is for the gateway to do, and the tests must see who did it.
+//! XCLIENT. Port 28 and 30 are like 25 and 27, with STARTTLS, and port 29 like 25 with TLS from the first byte; [`Postfix::authority`] has signed
+//! for `mail.example.test` there. It never slows a client down: that is for the gateway to do, and the tests must see who did it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -13,8 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::unistd::User;
 
+use crate::dovecot::Dovecot;
 use crate::namespace::{Namespace, succeed};
 use crate::process::{Process, wait_until};
+use crate::tls::Authority;
 use crate::world::{GATEWAY_V4, MAIL, World};
 
 /// The recipients that exist.
@@ -27,6 +30,7 @@ pub const SENDER: (&str, u16) = ("127.0.0.1", 2525);
 #[derive(Debug)]
 pub struct Postfix {
     directory: PathBuf,
+    authority: Authority,
     _master: Process,
 }
 
@@ -58,6 +62,8 @@ impl Postfix {
         }
         chown(directory.join("data"), Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         chown(directory.join("mail"), Some(NOBODY), Some(NOBODY))?;
+        let authority = Authority::new(&directory.join("tls"))?;
+        authority.sign("mail", &["mail.example.test"])?;
         fs::write(directory.join("etc/main.cf"), main_cf(&directory))?;
         fs::write(directory.join("etc/master.cf"), [services, PARTS].concat())?;
         add_login(&directory.join("etc/sasl"), &user)?;
@@ -70,11 +76,28 @@ impl Postfix {
             command.arg("-d").arg("-c").arg(&etc).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
             command.spawn().context("cannot start Postfix")
         })?;
-        let postfix = Self { directory, _master: Process::new(master) };
+        let postfix = Self { directory, authority, _master: Process::new(master) };
         wait_until("Postfix listening", Duration::from_secs(20), || {
             space.enter(|| Ok(std::net::TcpStream::connect(listens).is_ok()))
         })?;
         Ok(postfix)
+    }
+
+    /// Lets Dovecot judge logins, and offers TLS, for which Debian has a certificate on each machine. Returns when it does.
+    pub fn ask_dovecot(&self, dovecot: &Dovecot) -> Result<()> {
+        let etc = self.directory.join("etc");
+        let mut command = Command::new("postconf");
+        command.arg("-c").arg(&etc).args(["-e", "smtpd_sasl_type=dovecot", "smtpd_tls_security_level=may"]);
+        command.arg("smtpd_tls_cert_file=/etc/ssl/certs/ssl-cert-snakeoil.pem");
+        command.arg("smtpd_tls_key_file=/etc/ssl/private/ssl-cert-snakeoil.key");
+        command.arg(format!("smtpd_sasl_path={}", dovecot.sasl().display()));
+        succeed(&mut command)?;
+        succeed(Command::new("postfix").arg("-c").arg(&etc).arg("reload"))
+    }
+
+    /// Where it logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.join("maillog")
     }
 
     /// The messages that a recipient has.
@@ -84,6 +107,11 @@ impl Postfix {
             return Ok(Vec::new());
         }
         fs::read_dir(new)?.map(|entry| Ok(fs::read_to_string(entry?.path())?)).collect()
+    }
+
+    /// Who has signed its certificate, and signs others.
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Everything that it has logged.
@@ -129,6 +157,9 @@ smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000
 smtpd_junk_command_limit = 1000
 smtpd_client_connection_count_limit = 0
+smtpd_tls_cert_file = {at}/tls/mail.pem
+smtpd_tls_key_file = {at}/tls/mail.key
+smtpd_tls_received_header = yes
 ",
         mailboxes = mailboxes.join(", "),
     )
@@ -160,6 +191,15 @@ const MASTER_CF: &str = "\
 198.51.100.2:26 inet n - n - - smtpd
 198.51.100.2:27 inet n - n - - smtpd
   -o smtpd_authorized_xclient_hosts=198.51.100.1
+198.51.100.2:28 inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o smtpd_tls_security_level=may
+198.51.100.2:29 inet n - n - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+  -o smtpd_tls_wrappermode=yes
+198.51.100.2:30 inet n - n - - smtpd
+  -o smtpd_authorized_xclient_hosts=198.51.100.1
+  -o smtpd_tls_security_level=may
 ";
 
 const SENDER_MASTER_CF: &str = "127.0.0.1:2525 inet n - n - - smtpd\n";

@@ -43,7 +43,7 @@ impl Wire for TcpStream {
 type Transport = fn(&World, &str, u16) -> Result<Box<dyn Wire>>;
 
 fn plain(world: &World, from: &str, port: u16) -> Result<Box<dyn Wire>> {
-    let stream = Client::connect_on(world, from, port)?.into_stream();
+    let stream = Client::connect_on(world, from, port)?.into_stream()?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(Box::new(stream))
 }

@@ -1,26 +1,10 @@
 //! What an administrator does in a browser, with real clients, a real mail server and the real filter in the kernel.
 
 use anyhow::{Result, ensure};
-use filter_tests::agent::{Agent, ask, verdict};
-use filter_tests::browser::Browser;
+use filter_tests::agent::{ask, verdict};
+use filter_tests::browser::in_browser;
 use filter_tests::client::{Attempt, Client};
-use filter_tests::in_world;
-use filter_tests::web::{SECTION, add_user};
 use filter_tests::world::World;
-
-/// Runs a test with a browser in the gateway, in which anna is signed in.
-fn in_browser(role: &str, test: impl FnOnce(&World, &Browser) -> Result<()> + Send) {
-    in_world(|world, _| {
-        let _agent = Agent::start(world, SECTION)?;
-        add_user(world, "anna", role)?;
-        world.gateway.enter(|| {
-            let browser = Browser::start(world)?;
-            browser.sign_in("anna")?;
-            test(world, &browser)?;
-            browser.close()
-        })
-    });
-}
 
 /// Ten attempts to relay, which block.
 fn misbehave(world: &World, from: &str) -> Result<()> {

@@ -54,7 +54,10 @@ fn the_sum_is_worked_out_line_by_line_and_the_kernel_says_what_it_dropped() {
         ensure!(after["kernel"]["packets"].as_u64().context("no packets")? > 0, "{after}");
         let said = told(world, "203.0.113.20")?;
         ensure!(said.starts_with("203.0.113.20 is blocked for another 29m"), "{said}");
-        ensure!(said.lines().any(|line| line.contains("relay-denied") && line.contains(" 1050 ")), "{said}");
+        ensure!(
+            said.lines().any(|line| line.contains("relay-denied") && line.contains("\t1050\t")),
+            "{said}"
+        );
         ensure!(said.contains("The kernel drops its new connections (drop-host)"), "{said}");
 
         // The kernel's own word of the first drop has come into the log.

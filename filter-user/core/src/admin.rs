@@ -18,6 +18,7 @@ pub const COMMENT_LIMIT: usize = 500;
 
 /// Asks for a network to be blocked, or never to be.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListRequest {
     /// An address, a CIDR or a wildcard.
@@ -26,16 +27,48 @@ pub struct ListRequest {
     /// never-block list.
     #[serde(default)]
     pub minutes: Option<u64>,
+    /// Until when, instead of `minutes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// Why, in the administrator's words.
     #[serde(default)]
     pub comment: String,
     /// Take a network that is too wide to be meant.
     #[serde(default)]
     pub force: bool,
+    /// Of a block: the program that files it, such as `fail2ban/dovecot`; none: an administrator decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<String>,
+}
+
+/// Asks for an entry to be changed; what is not given stays as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangeRequest {
+    /// From now on for how long, 1 to [`LONGEST_BLOCK_MINUTES`].
+    pub minutes: Option<u64>,
+    /// Why, in the administrator's words.
+    pub comment: Option<String>,
+}
+
+/// The answer to "is this address covered?".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Coverage {
+    /// Who.
+    pub address: IpAddr,
+    /// Whether it is refused now.
+    pub refused: bool,
+    /// Blocks that cover it, the longest prefix first.
+    pub blocks: Vec<IpNet>,
+    /// Never-block entries that cover it.
+    pub never: Vec<IpNet>,
 }
 
 /// One entry of the block list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BlockView {
     /// The decision.
     #[serde(flatten)]
@@ -49,6 +82,7 @@ pub struct BlockView {
 
 /// What became of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Removed {
     /// The entry that is gone.
     pub network: IpNet,
@@ -57,10 +91,13 @@ pub struct Removed {
     /// Why the kernel still has it; it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_problem: Option<String>,
+    /// Whether there was one; a feed may find that its block has ended, and that of another one stands.
+    pub was_there: bool,
 }
 
 /// What the engine knows about an address: everything that decides whether it is blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Standing {
     /// Who.
     pub address: IpAddr,
@@ -96,6 +133,7 @@ pub struct Standing {
 
 /// What the kernel does with an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelSays {
     /// `pass` or `drop`.
     pub verdict: String,
@@ -111,6 +149,7 @@ pub struct KernelSays {
 
 /// The answer to "why is this address blocked?".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Why {
     /// What the engine knows.
     #[serde(flatten)]
@@ -125,6 +164,7 @@ pub struct Why {
 
 /// Places taken against places there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gauge {
     /// Taken now.
     pub used: u64,
@@ -134,6 +174,7 @@ pub struct Gauge {
 
 /// Sessions by the pool that they took their place from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionsView {
     /// All sessions.
     pub total: Gauge,
@@ -153,6 +194,7 @@ pub struct SessionsView {
 
 /// One interface that the filter is attached to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InterfaceView {
     /// Its name.
     pub name: String,
@@ -171,6 +213,7 @@ pub struct InterfaceView {
 
 /// What the kernel filter has done since its maps were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelTotals {
     /// Packets that passed.
     pub passed: u64,
@@ -182,6 +225,7 @@ pub struct KernelTotals {
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServiceView {
     /// Its name.
     pub name: String,
@@ -193,10 +237,34 @@ pub struct ServiceView {
     pub sessions: Option<SessionsView>,
     /// Messages that its mail servers have accepted.
     pub messages: u64,
+    /// What it does about TLS: `pass-through`, `terminate`, `implicit` or `none`.
+    #[serde(default)]
+    pub tls: String,
+    /// The certificates that it presents.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
+    /// Why what is in their files now is not what is presented.
+    #[serde(default)]
+    pub certificate_problem: Option<String>,
+}
+
+/// One certificate of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CertificateView {
+    /// Its file.
+    pub file: String,
+    /// The names that it is for.
+    pub names: Vec<String>,
+    /// Until when it is valid.
+    pub until: Timestamp,
+    /// Whether that is soon, or past.
+    pub ends_soon: bool,
 }
 
 /// One mail server of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MailServerView {
     /// Where it is.
     pub address: String,
@@ -206,6 +274,7 @@ pub struct MailServerView {
 
 /// The state of the agent at one glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusView {
     /// Version of the agent.
     pub version: String,

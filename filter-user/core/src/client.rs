@@ -30,6 +30,7 @@ impl fmt::Display for ClientAddr {
 
 /// The addresses that are scored, limited and blocked as one: by default one IPv4 address or one IPv6 /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Scope(IpNet);
 
@@ -58,6 +59,12 @@ impl ScopeWidth {
     /// would block whole providers for one client's deeds.
     pub fn new(v4: u8, v6: u8) -> Option<Self> {
         ((8..=32).contains(&v4) && (32..=128).contains(&v6)).then_some(Self { v4, v6 })
+    }
+
+    /// The narrower of two in each family.
+    #[must_use]
+    pub fn narrower(self, other: Self) -> Self {
+        Self { v4: self.v4.max(other.v4), v6: self.v6.max(other.v6) }
     }
 
     /// The scope that a client belongs to.

@@ -14,6 +14,7 @@ use crate::time::{Instant, Timestamp};
 
 /// Where a block comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Origin {
@@ -23,12 +24,14 @@ pub enum Origin {
     Manual = 2,
     /// The login component.
     Login = 3,
+    /// Another program, such as fail2ban.
+    Feed = 4,
 }
 
 impl Origin {
     /// The origin behind the number that the kernel's entries carry.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Smtp, Self::Manual, Self::Login].into_iter().find(|origin| *origin as u8 == number)
+        [Self::Smtp, Self::Manual, Self::Login, Self::Feed].into_iter().find(|origin| *origin as u8 == number)
     }
 
     /// The word for it in tables and logs.
@@ -37,12 +40,14 @@ impl Origin {
             Self::Smtp => "smtp",
             Self::Manual => "manual",
             Self::Login => "login",
+            Self::Feed => "feed",
         }
     }
 }
 
 /// A network that is refused until a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Block {
     /// Who is refused, host bits zero.
     pub network: IpNet,
@@ -65,6 +70,7 @@ pub struct Block {
 
 /// A network that is never blocked, whatever it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Never {
     /// Who is exempt, host bits zero.
     pub network: IpNet,

@@ -19,11 +19,13 @@ use crate::time::Timestamp;
 
 /// Names an event for as long as the log lives; later events have higher numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct EventId(pub u64);
 
 /// One line of the event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// Its number.
     pub id: EventId,
@@ -41,6 +43,7 @@ pub struct Event {
 
 /// How an offence came to be known that we have not seen ourselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reported {
     /// By whom.
     pub source: Source,
@@ -52,10 +55,14 @@ pub struct Reported {
     pub weight: Option<u32>,
     /// How many it stands for.
     pub count: u32,
+    /// It was about a local client, and counts for nothing.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_local: bool,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum What {
     /// A client did something wrong.
@@ -153,6 +160,7 @@ const fn is_zero(count: &u32) -> bool {
 
 /// What honest clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Success {
     /// Its login was accepted.

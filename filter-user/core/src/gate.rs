@@ -8,17 +8,20 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use filter_common::gate::{self, CLASSES, Key, Near, Slot, WHOLE};
+use filter_common::gate::{self, CLASSES, Key, Slot, WHOLE};
+use filter_common::packet::Source;
 use hashbrown::{HashMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Which of the two gates of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which of the gates of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// Pairs by /24.
     V4,
     /// Pairs by hash.
     V6,
+    /// The wicket behind both, with the marks of single hosts.
+    Wicket,
 }
 
 /// A gate that can be written.
@@ -29,10 +32,10 @@ pub trait Bits {
     fn clear(&mut self, family: Family, word: u32, bits: u64);
 }
 
-/// How many entries need the two bits of a pair.
+/// How many entries need the first and the second bit of a network.
 #[derive(Debug, Clone, Copy, Default)]
 struct Needs {
-    hosts: u32,
+    near: u32,
     prefixes: u32,
 }
 
@@ -43,9 +46,12 @@ pub struct Book {
     hosts_v4: HashSet<u32>,
     scopes_v6: HashSet<u64>,
     prefixes: HashSet<IpNet>,
-    /// One for each /24; a list that is short touches few of these pages. At most 256 hosts, and at most 24 prefixes
-    /// around and 254 within, lie in a /24.
+    /// Entries that need the first and the second bit of each network; a list that is short touches few of these pages. The
+    /// networks are /20s or longer: at most 4,096 hosts, and at most 20 prefixes around and 4,095 within, lie in one.
     near_v4: Vec<[u16; 2]>,
+    /// Hosts behind each bit of the wicket, if the list has one. A count that has reached its end stays there, and its
+    /// bit is set for good: with bits that a secret chooses, nobody will see that.
+    marked: Vec<u8>,
     near_v6: HashMap<u32, Needs>,
     classes: [u32; CLASSES.len()],
 }
@@ -58,7 +64,8 @@ impl Book {
             hosts_v4: HashSet::new(),
             scopes_v6: HashSet::new(),
             prefixes: HashSet::new(),
-            near_v4: vec![[0; 2]; 1 << 24],
+            near_v4: vec![[0; 2]; key.words_v4() as usize * 32],
+            marked: vec![0; key.wicket as usize * 64],
             near_v6: HashMap::new(),
             classes: [0; CLASSES.len()],
         }
@@ -116,12 +123,19 @@ impl Book {
 
     fn count(&mut self, place: Place, up: bool, bits: &mut dyn Bits) {
         match place {
-            Place::HostV4(host) => self.count_v4(host >> 8, 1, 0, up, bits),
-            Place::PrefixV4(network) => {
-                let networks = 1 << 24_u8.saturating_sub(network.prefix_len());
-                self.count_v4(u32::from(network.network()) >> 8, networks, 1, up, bits);
+            Place::HostV4(host) => {
+                self.count_mark(Source::V4(host.to_be_bytes()), up, bits);
+                self.count_v4(host, 1, false, up, bits);
             }
-            Place::ScopeV6(scope) => self.count_v6(scope, WHOLE, true, up, bits),
+            Place::PrefixV4(network) => {
+                let networks = 1 << self.key.length.saturating_sub(network.prefix_len().into());
+                self.count_v4(network.network().into(), networks, false, up, bits);
+                self.count_v4(network.network().into(), networks, true, up, bits);
+            }
+            Place::ScopeV6(scope) => {
+                self.count_mark(Source::V6((u128::from(scope) << 64).to_be_bytes()), up, bits);
+                self.count_v6(scope, WHOLE, true, up, bits);
+            }
             Place::PrefixV6(network) => {
                 let class = gate::class_of(network.prefix_len().into());
                 if let Some(place) = CLASSES.iter().position(|other| *other == class) {
@@ -132,41 +146,70 @@ impl Book {
         }
     }
 
-    /// Counts one entry in `networks` /24s in a row, and writes each word of the gate at most once.
-    fn count_v4(&mut self, first: u32, networks: u32, which: usize, up: bool, bits: &mut dyn Bits) {
-        let mut pending = (Slot::of(first).word, 0);
+    /// Counts one host behind its bits of the wicket.
+    fn count_mark(&mut self, host: Source, up: bool, bits: &mut dyn Bits) {
+        let mark = gate::mark(self.key, host);
+        let (mut left, mut flips) = (mark.bits, 0);
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            left &= left - 1;
+            // A list without a wicket has no counts.
+            let Some(count) = self.marked.get_mut(mark.word as usize * 64 + bit as usize) else { return };
+            match *count {
+                u8::MAX => continue,
+                _ if up => *count += 1,
+                _ => *count -= 1,
+            }
+            if *count == u8::from(up) {
+                flips |= 1 << bit;
+            }
+        }
+        flip(bits, Family::Wicket, (mark.word, flips), up);
+    }
+
+    /// Counts one entry in `networks` in a row from that of an address, and writes each word of the gate at most once.
+    /// The second bit of a network is for prefixes, the first one for whatever is near.
+    fn count_v4(&mut self, address: u32, networks: u32, second: bool, up: bool, bits: &mut dyn Bits) {
+        let first = address >> (32 - self.key.length);
+        let words = self.key.words_v4();
+        let place = |index| {
+            let slot = Slot::of(index, words);
+            (if second { slot.prefix_word } else { slot.word }, 1 << slot.shift)
+        };
+        let mut pending = (place(first).0, 0);
         for index in first..first + networks {
-            let needs = &mut self.near_v4[index as usize][which];
+            let needs = &mut self.near_v4[index as usize][usize::from(second)];
             *needs = if up { *needs + 1 } else { *needs - 1 };
             if *needs != u16::from(up) {
                 continue;
             }
-            let slot = Slot::of(index);
-            if slot.word != pending.0 {
+            let (word, bit) = place(index);
+            if word != pending.0 {
                 flip(bits, Family::V4, pending, up);
-                pending = (slot.word, 0);
+                pending = (word, 0);
             }
-            pending.1 |= 1 << (slot.shift as usize + which);
+            pending.1 |= bit;
         }
         flip(bits, Family::V4, pending, up);
     }
 
     fn count_v6(&mut self, upper: u64, class: u32, is_host: bool, up: bool, bits: &mut dyn Bits) {
         let slot = gate::slot_v6(self.key, upper, class);
-        let index = slot.word * 32 + slot.shift / 2;
+        let index = slot.word * 64 + slot.shift;
         let needs = self.near_v6.entry(index).or_default();
-        let (count, near) = if is_host {
-            (&mut needs.hosts, Near { hosts: true, ..Near::NOTHING })
-        } else {
-            (&mut needs.prefixes, Near { prefixes: true, ..Near::NOTHING })
-        };
-        step(count, up);
-        let flips = *count == u32::from(up);
-        if needs.hosts == 0 && needs.prefixes == 0 {
-            self.near_v6.remove(&index);
+        // A shorter prefix is looked for in the second half alone.
+        let counts = [
+            (class == WHOLE).then_some((&mut needs.near, slot.word)),
+            (!is_host).then_some((&mut needs.prefixes, slot.prefix_word)),
+        ];
+        for (count, word) in counts.into_iter().flatten() {
+            step(count, up);
+            if *count == u32::from(up) {
+                flip(bits, Family::V6, (word, 1 << slot.shift), up);
+            }
         }
-        if flips {
-            flip(bits, Family::V6, (slot.word, near.bits() << slot.shift), up);
+        if needs.near == 0 && needs.prefixes == 0 {
+            self.near_v6.remove(&index);
         }
     }
 }
@@ -209,26 +252,32 @@ fn flip(bits: &mut dyn Bits, family: Family, (word, mask): (u32, u64), up: bool)
 mod tests {
     use alloc::collections::{BTreeMap, BTreeSet};
 
-    use filter_common::packet::Source;
+    use filter_common::gate::Near;
     use proptest::prelude::*;
 
     use super::*;
 
-    const KEY: Key = Key { seed: 7, classes: 0, words: gate::NEVER_WORDS_V6 };
+    const KEY: Key = Key {
+        seed: 7,
+        classes: 0,
+        words: gate::NEVER_WORDS_V6,
+        length: gate::NEVER_LENGTH_V4,
+        wicket: 1 << 10,
+    };
 
     /// A gate that also notices bits that are set twice or cleared in vain.
     #[derive(Debug, Default, PartialEq, Eq)]
-    struct Memory(BTreeMap<(bool, u32), u64>);
+    struct Memory(BTreeMap<(Family, u32), u64>);
 
     impl Bits for Memory {
         fn set(&mut self, family: Family, word: u32, bits: u64) {
-            let word = self.0.entry((family == Family::V4, word)).or_default();
+            let word = self.0.entry((family, word)).or_default();
             assert_eq!(*word & bits, 0, "set twice");
             *word |= bits;
         }
 
         fn clear(&mut self, family: Family, word: u32, bits: u64) {
-            let key = (family == Family::V4, word);
+            let key = (family, word);
             let word = self.0.get_mut(&key).expect("cleared in vain");
             assert_eq!(*word & bits, bits, "cleared in vain");
             *word &= !bits;
@@ -239,13 +288,27 @@ mod tests {
     }
 
     impl Memory {
+        fn word(&self, family: Family, word: u32) -> u64 {
+            self.0.get(&(family, word)).copied().unwrap_or(0)
+        }
+
         fn near(&self, address: IpAddr, classes: u32) -> Near {
-            let source = match address {
-                IpAddr::V4(address) => Source::V4(address.octets()),
-                IpAddr::V6(address) => Source::V6(address.octets()),
-            };
-            let word = |is_v4| move |word| self.0.get(&(is_v4, word)).copied().unwrap_or(0);
-            gate::near(source, word(true), || Key { classes, ..KEY }, word(false))
+            let word = |family| move |word| self.word(family, word);
+            let key = || Key { classes, ..KEY };
+            let is_host = || self.is_marked(address);
+            gate::near(source(address), KEY.length, word(Family::V4), key, word(Family::V6), is_host)
+        }
+
+        fn is_marked(&self, address: IpAddr) -> bool {
+            let mark = gate::mark(KEY, source(address));
+            mark.is_in(self.word(Family::Wicket, mark.word))
+        }
+    }
+
+    fn source(address: IpAddr) -> Source {
+        match address {
+            IpAddr::V4(address) => Source::V4(address.octets()),
+            IpAddr::V6(address) => Source::V6(address.octets()),
         }
     }
 
@@ -312,10 +375,28 @@ mod tests {
     fn a_wide_prefix_is_near_every_network_in_it() {
         let (mut book, mut bits) = (Book::new(KEY), Memory::default());
         book.add(&"10.0.0.0/8".parse().unwrap(), &mut bits);
-        assert_eq!(bits.0.len(), (1 << 16) / 32);
+        assert_eq!(bits.0.len(), (1 << (KEY.length - 8)) / 32);
         assert_eq!(bits.near([10, 255, 255, 1].into(), 0), Near { hosts: false, prefixes: true });
         assert_eq!(bits.near([11, 0, 0, 1].into(), 0), Near::NOTHING);
         book.remove(&"10.0.0.0/8".parse().unwrap(), &mut bits);
         assert!(bits.0.is_empty() && book.is_empty());
+    }
+
+    #[test]
+    fn a_list_without_a_wicket_marks_nobody() {
+        let (mut book, mut bits) = (Book::new(Key { wicket: 0, ..KEY }), Memory::default());
+        book.add(&"192.0.2.7/32".parse().unwrap(), &mut bits);
+        assert_eq!(bits.0.keys().map(|(family, _)| *family).collect::<Vec<_>>(), [Family::V4]);
+    }
+
+    #[test]
+    fn a_bit_that_too_many_hosts_share_stays_set() {
+        let (mut book, mut bits) = (Book::new(KEY), Memory::default());
+        let mark = gate::mark(KEY, Source::V4([192, 0, 2, 7]));
+        let first = mark.word as usize * 64;
+        book.marked[first..first + 64].fill(u8::MAX - 1);
+        book.add(&"192.0.2.7/32".parse().unwrap(), &mut bits);
+        book.remove(&"192.0.2.7/32".parse().unwrap(), &mut bits);
+        assert_eq!(book.marked[first + mark.bits.trailing_zeros() as usize], u8::MAX);
     }
 }

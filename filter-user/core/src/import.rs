@@ -17,6 +17,7 @@ pub const ENTRIES_LIMIT: usize = 1000;
 
 /// Asks for some entries to be put on a list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImportRequest {
     /// At most [`ENTRIES_LIMIT`].
@@ -31,6 +32,7 @@ pub struct ImportRequest {
 
 /// One entry as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImportEntry {
     /// An address, a CIDR or a wildcard.
@@ -70,6 +72,7 @@ pub enum End {
 
 /// What became of an entry, or would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// Its network was not on the list.

@@ -8,7 +8,7 @@
 //! [`offence`] and [`detect`] what it sees, [`report`] what others tell. [`limits`] keeps the session books. [`score`] and [`policy`] weigh,
 //! [`decision`] is what can be decided, [`netmap`] the shape of a list of decisions, and [`engine`] decides.
 //! [`replay`] lets it judge the past by other numbers. [`admin`] is what an administrator asks and hears, [`import`] whole
-//! lists of it, [`neighbourhood`] what is known of a network, [`ids`] what other tools hear.
+//! lists of it, [`neighbourhood`] what is known of a network, [`open`] which sessions are open, [`ids`] what other tools hear.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -48,6 +48,7 @@ pub mod admin;
 pub mod ids;
 pub mod import;
 pub mod neighbourhood;
+pub mod open;
 
 #[cfg(any(test, feature = "script"))]
 pub mod script;

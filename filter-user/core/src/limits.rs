@@ -66,10 +66,27 @@ impl Overflow {
 
 /// Which pool a place was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pool {
+pub enum Pool {
+    /// Sessions of the No-Auth networks, which only the maximum of all sessions limits.
     Local,
+    /// Incoming sessions.
     Public,
+    /// Incoming sessions of hosts that places are reserved for.
     Reserved,
+}
+
+impl Pool {
+    /// Every pool.
+    pub const ALL: [Self; 3] = [Self::Local, Self::Public, Self::Reserved];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Public => "public",
+            Self::Reserved => "reserved",
+        }
+    }
 }
 
 /// One place of one client. Not `Clone`: a place that exists twice would be given back twice.
@@ -78,6 +95,13 @@ enum Pool {
 pub struct Permit {
     scope: Scope,
     pool: Pool,
+}
+
+impl Permit {
+    /// Which pool it was taken from.
+    pub const fn pool(&self) -> Pool {
+        self.pool
+    }
 }
 
 /// How many places are taken.

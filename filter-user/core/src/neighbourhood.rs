@@ -17,6 +17,7 @@ pub const NAMED: usize = 20;
 
 /// A client that is being watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Watched {
     /// Who.
     pub scope: IpNet,
@@ -24,8 +25,21 @@ pub struct Watched {
     pub score: u64,
 }
 
+/// Which clients come close to a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Nearest {
+    /// The score that blocks.
+    pub threshold: u32,
+    /// Clients whose score is above zero.
+    pub watched: u64,
+    /// The [`NAMED`] with the highest scores, highest first.
+    pub clients: Vec<Watched>,
+}
+
 /// What the engine knows about a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Neighbourhood {
     /// Which.
     pub network: IpNet,
@@ -53,6 +67,7 @@ pub struct Neighbourhood {
 
 /// What the kernel holds in and around a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelHolds {
     /// Blocks that have not ended.
     pub blocks: u64,
@@ -68,6 +83,7 @@ pub struct KernelHolds {
 
 /// The answer to "why is this network blocked?".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhyNetwork {
     /// What the engine knows.
     #[serde(flatten)]

@@ -11,6 +11,7 @@ use crate::service::ServiceName;
 
 /// The kinds of offence that are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u16)]
 pub enum Kind {
@@ -58,6 +59,8 @@ pub enum Kind {
     Timeout = 106,
     /// RCPT to an address that nobody ever had.
     TrapRecipient = 107,
+    /// A TLS handshake that cannot succeed.
+    TlsFailure = 108,
     /// A failed login that another service reported.
     FailedLogin = 109,
     /// A session without a transaction, again.
@@ -66,7 +69,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::BadAuthentication,
         Self::RelayDenied,
         Self::RelayAllowed,
@@ -89,6 +92,7 @@ impl Kind {
         Self::SessionOverflow,
         Self::Timeout,
         Self::TrapRecipient,
+        Self::TlsFailure,
         Self::FailedLogin,
         Self::UnfinishedSession,
     ];
@@ -123,6 +127,7 @@ impl Kind {
             Self::SessionOverflow => "session-overflow",
             Self::Timeout => "timeout",
             Self::TrapRecipient => "trap-recipient",
+            Self::TlsFailure => "tls-failure",
             Self::FailedLogin => "failed-login",
             Self::UnfinishedSession => "unfinished-session",
         }
@@ -134,7 +139,7 @@ impl Kind {
             Self::RelayAllowed | Self::GoodLocalRcpt | Self::SessionOverflow | Self::FailedLogin => 0,
             Self::UnfinishedSession => 5,
             Self::TooBig => 10,
-            Self::SyntaxError | Self::Timeout => 20,
+            Self::SyntaxError | Self::Timeout | Self::TlsFailure => 20,
             Self::BadAuthentication | Self::BadLocalRcpt | Self::Spf | Self::UnauthorisedPipelining => 50,
             Self::RelayDenied
             | Self::Spam
@@ -160,7 +165,7 @@ impl Kind {
     }
 
     /// This kind's place in a table of all kinds.
-    pub(crate) fn index(self) -> usize {
+    pub fn index(self) -> usize {
         Self::ALL.iter().position(|kind| *kind == self).unwrap_or(0)
     }
 }

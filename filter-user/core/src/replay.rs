@@ -88,9 +88,9 @@ impl Replay {
                 let (who, account) =
                     (ClientAddr::new(network.addr()), account.as_deref().unwrap_or_default());
                 let offence = Offence::known_by(*kind, String::new()).at(*service).of(account.as_bytes());
-                if let Some(Reported { source, happened, weight, count }) = *reported {
+                if let Some(Reported { source, happened, weight, count, is_local }) = *reported {
                     let told = Told { source, weight, count, at: happened };
-                    self.engine.handle_report(Report { who, offence, told }, false, now);
+                    self.engine.handle_report(Report { who, offence, told }, is_local, now);
                 } else {
                     self.engine.handle_offence(who, offence, now);
                 }
@@ -214,6 +214,7 @@ impl Decisions {
 
 /// How one client was blocked, on one side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Blocked {
     /// When for the first time.
     pub first: Timestamp,
@@ -225,6 +226,7 @@ pub struct Blocked {
 
 /// One client that was blocked on either side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Compared {
     /// Who.
     pub network: IpNet,
@@ -239,6 +241,7 @@ pub struct Compared {
 
 /// How often a client did what honest clients do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Successes {
     /// Logins that were accepted.
     pub logins: u32,
@@ -282,6 +285,7 @@ impl Compared {
 
 /// What was decided beside what would have been.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// Offences in the time that is compared.
     pub offences: u64,

@@ -4,6 +4,8 @@
 //! twice, by two ways. Nothing that a report says blocks anybody: it is counted as every offence is, and what cannot be
 //! about a client is refused.
 
+pub mod request;
+
 use alloc::string::String;
 use core::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::client::ClientAddr;
 use crate::offence::Offence;
 use crate::time::{Now, Timestamp};
 
+pub use request::{Fault, Request};
+
 /// Largest weight that a report may have.
 pub const WEIGHT_LIMIT: u32 = 1_000_000;
 /// Offences that one report may stand for.
@@ -20,6 +24,7 @@ pub const COUNT_LIMIT: u32 = 1000;
 
 /// Who has told of an offence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Source {
@@ -88,6 +93,7 @@ pub struct Report {
 
 /// What became of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Reception {
     /// It is in the event log and counts, as far as its multiplier lets it.

@@ -89,6 +89,23 @@ impl Serialize for ServiceName {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ServiceName {
+    fn schema_name() -> alloc::borrow::Cow<'static, str> {
+        "ServiceName".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A service, such as smtp, imap or webmail",
+            "minLength": 1,
+            "maxLength": SERVICE_LIMIT,
+            "pattern": "^[A-Za-z0-9-]+$",
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for ServiceName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)

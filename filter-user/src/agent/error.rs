@@ -1,8 +1,9 @@
 //! Why the agent does not run, in sentences that name the remedy.
 
 use crate::control::ControlError;
-use crate::edge::EdgeError;
+use crate::edge::{EdgeError, ProtectionError};
 use crate::kernel::KernelError;
+use crate::reports::{DovecotError, SocketError};
 use crate::store::StoreError;
 use crate::web::WebError;
 
@@ -12,12 +13,21 @@ pub enum AgentError {
     /// The SMTP edge.
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    /// The TLS of a service.
+    #[error(transparent)]
+    Protection(#[from] ProtectionError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
     /// The API over TCP.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// The port for Dovecot.
+    #[error(transparent)]
+    Dovecot(#[from] DovecotError),
+    /// The socket for reports.
+    #[error(transparent)]
+    Reports(#[from] SocketError),
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -42,7 +52,10 @@ impl AgentError {
             Self::Store(error) => error.is_permission(),
             Self::Control(ControlError::Open { source, .. }) => denied(source),
             Self::Web(error) => denied(&error.source),
+            Self::Dovecot(error) => denied(&error.source),
+            Self::Reports(error) => denied(&error.source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
+            | Self::Protection(_)
             | Self::System(_)
             | Self::Ended(_) => false,
         }

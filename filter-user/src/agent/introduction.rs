@@ -30,6 +30,9 @@ pub(super) fn status(
         mail_servers: Vec::new(),
         sessions: None,
         messages: 0,
+        tls: service.tls.word().to_owned(),
+        certificates: Vec::new(),
+        certificate_problem: None,
     };
     StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),

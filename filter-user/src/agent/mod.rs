@@ -9,7 +9,10 @@ mod error;
 mod filter;
 mod introduction;
 mod reload;
+mod reporters;
+mod supervisor;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock;
 use crate::config::{Config, ServiceConfig};
 use crate::control::{self, Access};
-use crate::edge::{Edge, Service};
+use crate::edge::{Edge, Protection, Service};
 use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
@@ -33,6 +36,7 @@ use crate::web;
 pub use error::AgentError;
 pub use filter::{built_in, load_alone};
 pub use reload::{ReloadError, Reloader};
+use reporters::Reporters;
 
 /// How long open sessions may take to hear that the agent stops.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -41,11 +45,15 @@ const FAREWELL: Duration = Duration::from_secs(3);
 struct Prepared {
     /// Those of each service.
     listeners: Vec<Vec<TcpListener>>,
+    /// That of each service.
+    protections: Vec<Protection>,
     control: UnixListener,
     surroundings: Surroundings,
     store: Store,
     stored: Stored,
     web: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+    reporters: Reporters,
 }
 
 /// Runs until a signal asks to stop.
@@ -71,18 +79,30 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
         service.listen.iter().map(|address| Edge::bind(*address)).collect::<Result<Vec<_>, _>>()
     };
     let listeners = config.services.iter().map(bind).collect::<Result<_, _>>()?;
+    let protections = config.services.iter().map(Protection::load).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
-    let web = match config.web.listen {
-        Some(address) => Some(web::bind(address).await?),
-        None => None,
-    };
+    let web = bind_for(config.web.listen, "web").await?;
+    let metrics = bind_for(config.metrics.listen, "metrics").await?;
+    let reporters = Reporters::prepare(config).await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared { listeners, control, surroundings, store, stored, web })
+    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters })
+}
+
+/// The socket that a section of the configuration wants, if it wants one.
+async fn bind_for(
+    address: Option<SocketAddr>,
+    section: &'static str,
+) -> Result<Option<TcpListener>, AgentError> {
+    match address {
+        Some(address) => Ok(Some(web::bind(address, section).await?)),
+        None => Ok(None),
+    }
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared { listeners, control, surroundings, store, stored, web } = prepared;
+    let Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters } =
+        prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -108,24 +128,32 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         .services
         .iter()
         .zip(books)
-        .map(|(service, book)| Arc::new(Service::new(Arc::clone(&edge), service, &config.name, book)))
+        .zip(protections)
+        .map(|((service, book), protection)| {
+            Arc::new(Service::new(Arc::clone(&edge), service, &config.name, book, protection))
+        })
         .collect();
 
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
-    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone()));
+    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services)));
     let routes = control::Agent {
         inbox: inbox.clone(),
         store: store.clone(),
         services: Arc::clone(&services),
         reloader: Arc::clone(&reloader),
         ids: ids.clone(),
+        login_key: reporters.key(),
         access: Access::start(store.clone())
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
+        turns: control::Turns::default(),
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
+    let reporters = reporters.start(config, &inbox);
     let web = web.map(|listener| tokio::spawn(web::serve(listener, web::router(config, routes.clone()))));
+    let metrics = metrics
+        .map(|listener| tokio::spawn(web::serve(listener, web::metrics_router(config, routes.clone()))));
     let mut control = tokio::spawn(control::serve(control, routes));
     let pairs = services.iter().zip(listeners).flat_map(|(service, listeners)| {
         listeners.into_iter().map(move |listener| (Arc::clone(service), listener))
@@ -134,17 +162,21 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     let watchers: Vec<_> = watchers.collect();
     let servers: Vec<_> = pairs.map(|(service, listener)| tokio::spawn(service.serve(listener))).collect();
 
+    supervisor::ready();
+    let heart = tokio::spawn(supervisor::watch(inbox.clone(), Arc::clone(&services)));
     let ended = tokio::select! {
         stop = stop_signal(&reloader, is_first_try) => stop.map_err(AgentError::System),
         _ = &mut ips => Err(AgentError::Ended("engine")),
         _ = &mut control => Err(AgentError::Ended("control socket")),
     };
     tracing::info!("stopping");
+    supervisor::stopping();
+    heart.abort();
     for server in servers.into_iter().chain(watchers) {
         server.abort();
     }
-    if let Some(web) = web {
-        web.abort();
+    for other in reporters.into_iter().chain(web).chain(metrics) {
+        other.abort();
     }
     inbox.close().await;
     farewell(&inbox).await;

@@ -4,13 +4,18 @@
 //! effect at the next start.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use filter_core::policy::Policy;
 use filter_core::smtp::voice::Voice;
+use tokio::sync::watch;
 
-use super::books;
-use crate::config::{Config, ConfigError, ServiceConfig};
+use super::{books, supervisor};
+use crate::config::{Config, ConfigError, ServiceConfig, TlsConfig};
+use crate::control::Settings;
+use crate::edge::Service;
 use crate::ips::{Inbox, Reload, Request};
+use crate::tls::{CertificateFiles, Certificates, Front, FrontError, PairError, TlsError};
 
 /// Why the configuration in force stays.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +23,9 @@ pub enum ReloadError {
     /// The file has a mistake, or cannot be read.
     #[error("{0}; what was in force stays in force")]
     Config(#[from] ConfigError),
+    /// The certificates that it names.
+    #[error("service {0}: certificates: {1}; what was in force stays in force")]
+    Certificates(String, FrontError),
     /// Started without a file.
     #[error(
         "the agent runs on built-in defaults, so there is no file to read again; start it with --config FILE"
@@ -33,28 +41,81 @@ pub enum ReloadError {
 pub struct Reloader {
     started_with: Config,
     inbox: Inbox,
+    services: Arc<[Arc<Service>]>,
+    settings: watch::Sender<Arc<Settings>>,
 }
 
 impl Reloader {
-    pub(super) const fn new(started_with: Config, inbox: Inbox) -> Self {
-        Self { started_with, inbox }
+    pub(super) fn new(started_with: Config, inbox: Inbox, services: Arc<[Arc<Service>]>) -> Self {
+        let settings = watch::Sender::new(Arc::new(settings(&started_with, Vec::new())));
+        Self { started_with, inbox, services, settings }
+    }
+
+    /// Every setting, and where it comes from.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
     }
 
     /// Puts the file in force; says which of its settings wait for the next start.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ReloadError> {
+        supervisor::reloading();
+        let outcome = self.read_again().await;
+        supervisor::ready();
+        outcome
+    }
+
+    async fn read_again(&self) -> Result<Vec<&'static str>, ReloadError> {
         let file = self.started_with.file.as_deref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(Some(file))?;
+        let certificates = self.certificates(&config)?;
         let replies = (&Voice::new(&self.started_with.name, &config.templates)).into();
         // The kernel's mode was written when the filter was loaded; the engine's must be the same.
         let policy = Policy { observe: self.started_with.policy.observe, ..config.policy.clone() };
         let limits = books::limits_again(&self.started_with, &config);
         let wanted = Box::new(Reload { policy, limits, replies });
         self.inbox.ask(|answer| Request::Reload(wanted, answer)).await.ok_or(ReloadError::Stopping)?;
+        for (service, front, files, certificates) in certificates {
+            let failed = |error: TlsError| ReloadError::Certificates(service.to_owned(), error.into());
+            front.replace(files, certificates).map_err(failed)?;
+        }
         let waiting = waiting(&self.started_with, &config);
+        self.settings.send_replace(Arc::new(settings(&config, waiting.clone())));
         tracing::info!(file = %file.display(), ?waiting, "the configuration has been read again");
         Ok(waiting)
     }
 }
+
+/// Every setting of a configuration as its file says it.
+fn settings(config: &Config, waiting: Vec<&str>) -> Settings {
+    let text = config.file.as_ref().map(std::fs::read_to_string).transpose();
+    // A file that has changed or gone in this moment is read again at the next reload.
+    let settings = text.ok().and_then(|text| config.effective(&text.unwrap_or_default()).ok());
+    Settings {
+        file: config.file.as_ref().map(|file| file.display().to_string()),
+        settings: settings.unwrap_or_default(),
+        waiting: waiting.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+impl Reloader {
+    /// What is to be presented from now on, read whole before anything is changed.
+    fn certificates<'a>(&'a self, config: &'a Config) -> Result<Vec<Presented<'a>>, ReloadError> {
+        let named = |service: &'a Arc<Service>| {
+            let front = service.front()?;
+            let config = config.services.iter().find(|config| config.name == service.name())?;
+            Some((service.name(), front, &config.tls.certificates[..]))
+        };
+        let read = |(service, front, files): (&'a str, &'a Front, &'a [CertificateFiles])| {
+            let failed = |error: PairError| ReloadError::Certificates(service.to_owned(), error.into());
+            Ok((service, front, files, Certificates::load(files).map_err(failed)?))
+        };
+        // A service that is to present none any more goes on with what it has until the next start.
+        self.services.iter().filter_map(named).filter(|(.., files)| !files.is_empty()).map(read).collect()
+    }
+}
+
+/// A service, and what it is to present.
+type Presented<'a> = (&'a str, &'a Front, &'a [CertificateFiles], Certificates);
 
 /// Settings that differ and cannot change while the agent runs.
 fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
@@ -80,6 +141,10 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         attachments.filter(|_| observe.is_none()),
         differ("[log]", &before.log, &after.log),
         differ("[web]", &before.web, &after.web),
+        differ("[metrics]", &before.metrics, &after.metrics),
+        // Compared and not shown: there is a key in it.
+        (before.dovecot != after.dovecot).then_some("[dovecot]"),
+        differ("[reports]", &before.reports, &after.reports),
     ];
     found.into_iter().flatten().collect()
 }
@@ -90,7 +155,8 @@ fn lasting(services: &[ServiceConfig], first: bool) -> Vec<(ServiceConfig, bool)
     let (head, others) = services.split_at(services.len().min(1));
     let chosen = if first { head } else { others };
     let strip = |service: &ServiceConfig| {
-        (ServiceConfig { limits: None, ..service.clone() }, service.limits.is_some())
+        let tls = TlsConfig { certificates: Vec::new(), ..service.tls.clone() };
+        (ServiceConfig { limits: None, tls, ..service.clone() }, service.limits.is_some())
     };
     chosen.iter().map(strip).collect()
 }

@@ -1,12 +1,16 @@
 //! `gatepost check-config`: what a file means, in the numbers that an administrator thinks in.
 
+use filter_core::admin::CertificateView;
 use filter_core::offence::Kind;
 use filter_core::policy::Policy;
 use serde::Serialize;
 
+use super::status::certificate_summary;
 use super::table::{self, Table, duration};
 use super::{Failure, Output};
+use crate::clock;
 use crate::config::{Config, ServiceConfig};
+use crate::edge::Protection;
 
 /// A good configuration, in numbers.
 #[derive(Debug, Serialize)]
@@ -25,6 +29,7 @@ struct Meaning {
 struct ServiceMeaning {
     name: String,
     does: String,
+    certificates: Vec<CertificateView>,
 }
 
 /// One kind of event, and what it takes to be blocked for it alone.
@@ -37,11 +42,11 @@ struct Weight {
     blocks_alone_after: Option<u32>,
 }
 
-/// The file has been read, so it is good.
+/// The file has been read, so it is good; what it names is read here.
 pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
     let policy = &config.policy;
     let events: Vec<_> = Kind::ALL.into_iter().map(|kind| weigh(policy, kind)).collect();
-    let services: Vec<_> = config.services.iter().map(describe).collect();
+    let services = config.services.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
     let file = config.file.as_ref().map(|file| file.display().to_string());
     if output.json {
         return table::json(&Meaning {
@@ -56,6 +61,13 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
     table::line(&format!("{}: good", file.as_deref().unwrap_or("built-in defaults")))?;
     for service in services {
         table::line(&format!("service {}: {}", service.name, service.does))?;
+        for certificate in service.certificates {
+            table::line(&format!(
+                "  certificate {}: {}",
+                certificate.file,
+                certificate_summary(&certificate)
+            ))?;
+        }
     }
     table::line(&format!(
         "a client is blocked for {} when its events of the last {} add up to {}:",
@@ -72,7 +84,8 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
     Ok(table.print()?)
 }
 
-fn describe(service: &ServiceConfig) -> ServiceMeaning {
+fn describe(service: &ServiceConfig) -> Result<ServiceMeaning, Failure> {
+    let protection = Protection::load(service)?;
     let sessions = service.limits.as_ref().map_or_else(
         || "session limits shared".to_owned(),
         |limits| {
@@ -86,10 +99,11 @@ fn describe(service: &ServiceConfig) -> ServiceMeaning {
         0 => String::new(),
         count => format!("; PROXY headers from {count} networks of load balancers"),
     };
-    ServiceMeaning {
+    Ok(ServiceMeaning {
         name: service.name.clone(),
         does: format!("{}; {sessions}{balancers}", service.summary()),
-    }
+        certificates: protection.front.map_or_else(Vec::new, |front| front.view(clock::now().wall)),
+    })
 }
 
 fn weigh(policy: &Policy, kind: Kind) -> Weight {

@@ -83,7 +83,7 @@ fn cells(event: &Event) -> [String; 5] {
 }
 
 /// What happened, in a word or two.
-fn what(what: &What) -> String {
+pub(super) fn what(what: &What) -> String {
     match what {
         What::Offence { kind, .. } => kind.name().to_owned(),
         What::Blocked { enforced: false, .. } => "would be blocked".to_owned(),
@@ -93,7 +93,7 @@ fn what(what: &What) -> String {
     }
 }
 
-fn detail(event: &Event) -> String {
+pub(super) fn detail(event: &Event) -> String {
     let by = |by: &Option<String>| {
         by.as_ref().map_or_else(|| "its time had come".to_owned(), |by| format!("by {by}"))
     };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::agent::AgentError;
 use crate::config::ConfigError;
 use crate::control::ClientError;
+use crate::edge::ProtectionError;
 use crate::kernel::KernelError;
 use crate::store::{BackupError, StoreError};
 
@@ -46,6 +47,12 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
+        Self { code: USAGE, sentence: error.to_string() }
+    }
+}
+
+impl From<ProtectionError> for Failure {
+    fn from(error: ProtectionError) -> Self {
         Self { code: USAGE, sentence: error.to_string() }
     }
 }

@@ -2,20 +2,27 @@
 
 mod backup;
 mod check;
+pub(crate) mod colour;
 mod config;
 mod events;
 mod exit;
 mod export;
 mod filter;
+mod generate;
+mod health;
 mod import;
 mod listing;
 mod lists;
 mod maps;
 mod reload;
 mod replay;
+mod report;
 mod run;
+mod sessions;
 mod status;
 pub(crate) mod table;
+mod top;
+mod undo;
 mod user;
 mod why;
 mod why_network;
@@ -25,7 +32,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use exit::Failure;
+use filter_core::time::Timestamp;
 
 use crate::config::{Config, LogFormat};
 use crate::control::Client;
@@ -70,6 +79,12 @@ enum Verb {
     Config(ConfigVerb),
     /// Show the state of the running agent
     Status(Output),
+    /// Watch the running agent in the terminal: sessions, drops, scores and events
+    Top,
+    /// Say whether the running agent can do what it is for; exit code 1 if not
+    Health(Output),
+    /// Print the metrics of the running agent, as Prometheus reads them
+    Metrics,
     /// Let the running agent read its configuration again
     Reload(Output),
     /// Say why an address is blocked, or how far it is from it; or what covers a network and who in it misbehaves
@@ -81,8 +96,13 @@ enum Verb {
     },
     /// Show the event log of the running agent
     Events(Events),
+    /// Tell the running agent of something that a client did wrong elsewhere
+    Report(report::Told),
     /// Show who would have been blocked with other settings; works without the agent
     Replay(replay::Wanted),
+    /// Show and end open sessions
+    #[command(subcommand)]
+    Sessions(sessions::SessionVerb),
     /// Show and change the block list of the running agent
     #[command(subcommand)]
     Block(ListVerb),
@@ -116,6 +136,16 @@ enum Verb {
     },
     /// Take the kernel filter off all interfaces and remove its maps
     Unload,
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual pages, one for each command
+    Man {
+        /// Where; made if it is not there
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -154,9 +184,9 @@ enum ConfigVerb {
 
 #[derive(Debug, Subcommand)]
 enum ListVerb {
-    /// Show all entries
-    List(Output),
-    /// Add an entry, or change the one for exactly this network
+    /// Show the entries
+    List(lists::Wanted),
+    /// Add entries, or change those for exactly these networks
     Add(Wish),
     /// Put the entries of a file on the list; nothing is removed
     Import(import::Import),
@@ -166,10 +196,14 @@ enum ListVerb {
         #[arg(long, value_enum, default_value_t = listing::Format::Json)]
         format: listing::Format,
     },
-    /// Remove the entry for exactly this network
+    /// Remove the entries for exactly these networks
     Remove {
-        /// An address, a CIDR or a wildcard
-        network: String,
+        /// Addresses, CIDRs or wildcards
+        #[arg(required = true, value_name = "NETWORK")]
+        networks: Vec<String>,
+        /// Only if this program has filed it, such as fail2ban/dovecot; if not, nothing is changed
+        #[arg(long, value_name = "NAME")]
+        feed: Option<String>,
         #[command(flatten)]
         output: Output,
     },
@@ -177,17 +211,24 @@ enum ListVerb {
 
 #[derive(Debug, Args)]
 struct Wish {
-    /// An address (192.0.2.7), a CIDR (192.0.2.0/24) or a wildcard (192.0.2.*)
-    network: String,
+    /// Addresses (192.0.2.7), CIDRs (192.0.2.0/24) or wildcards (192.0.2.*)
+    #[arg(required = true, value_name = "NETWORK")]
+    networks: Vec<String>,
     /// For how long, 1 to 999999999 [default: the configured block time; on the never-block list, for good]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "until")]
     minutes: Option<u64>,
+    /// Until when, such as 2026-12-01T08:00 (local time) or 2026-12-01T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = table::read_time)]
+    until: Option<Timestamp>,
     /// Why, for whoever asks later
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     comment: String,
-    /// Take a network that covers a large part of the internet
+    /// Take networks that cover a large part of the internet
     #[arg(long)]
     force: bool,
+    /// Of a block: the program that files it, such as fail2ban/dovecot; what stands for longer stays
+    #[arg(long, value_name = "NAME")]
+    feed: Option<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -226,6 +267,12 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
+    // They are made where packages are, by whoever has no configuration.
+    match &cli.verb {
+        Verb::Completions { shell } => return generate::completions(*shell),
+        Verb::Man { directory } => return generate::man(directory),
+        _ => {}
+    }
     let file = match &cli.verb {
         Verb::CheckConfig { file: Some(file), .. } => Some(file),
         _ => cli.config.as_ref(),
@@ -239,10 +286,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::CheckConfig { output, .. } => check::show(&config, output),
         Verb::Config(ConfigVerb::Show(output)) => config::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
+        Verb::Top => alone(top::show(&client)),
+        Verb::Health(output) => alone(health::health(&client, output)),
+        Verb::Metrics => alone(health::metrics(&client)),
         Verb::Reload(output) => alone(reload::reload(&client, output)),
         Verb::Why { address, output } => alone(why::show(&client, &address, output)),
         Verb::Events(wanted) => alone(events::show(&client, wanted)),
+        Verb::Report(told) => alone(report::tell(&client, told)),
         Verb::Replay(wanted) => alone(replay::show(&config, wanted)),
+        Verb::Sessions(verb) => alone(sessions::sessions(&client, verb)),
         Verb::Block(verb) => alone(lists::blocks(&client, verb)),
         Verb::Never(verb) => alone(lists::nevers(&client, verb)),
         Verb::User(verb) => alone(user::users(&client, verb)),
@@ -251,6 +303,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Maps(verb) => alone(maps::show(&config, verb)),
         Verb::Load { interface } => alone(filter::load(config, interface)),
         Verb::Unload => filter::unload(&config),
+        // They have been answered above.
+        Verb::Completions { .. } | Verb::Man { .. } => Ok(()),
     }
 }
 

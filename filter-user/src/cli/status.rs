@@ -1,6 +1,6 @@
 //! `gatepost status`.
 
-use filter_core::admin::{Gauge, InterfaceView, KernelTotals, SessionsView, StatusView};
+use filter_core::admin::{CertificateView, Gauge, InterfaceView, KernelTotals, SessionsView, StatusView};
 
 use super::table::{self, Table, bytes, duration, time};
 use super::{Failure, Output};
@@ -35,6 +35,13 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         row(&format!("service {}", service.name), format!("listens on {}", service.listen.join(", ")));
         for server in &service.mail_servers {
             row("  mail server", format!("{} ({})", server.address, health(server.up)));
+        }
+        row("  TLS", service.tls.clone());
+        for certificate in &service.certificates {
+            row("  certificate", certificate_summary(certificate));
+        }
+        if let Some(problem) = &service.certificate_problem {
+            row("TROUBLE", format!("{problem}; the certificate before is still presented"));
         }
         if let Some(sessions) = &service.sessions {
             row("  sessions", pools(sessions));
@@ -78,6 +85,20 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         }
     }
     Ok(table.print()?)
+}
+
+/// For whom a certificate is, and for how long.
+pub(super) fn certificate_summary(certificate: &CertificateView) -> String {
+    let names = certificate.names.join(" ");
+    let until = time(certificate.until);
+    let left = certificate.until.since(clock::now().wall);
+    if left.is_zero() {
+        format!("{names}, ended {until}: RENEW IT NOW")
+    } else if certificate.ends_soon {
+        format!("{names}, until {until}: RENEW IT, it ends in {}", duration(left))
+    } else {
+        format!("{names}, until {until}")
+    }
 }
 
 /// The places of one session book.

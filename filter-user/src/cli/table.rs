@@ -1,6 +1,6 @@
 //! What people read: columns that line up, times with their offset, durations in words.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 use filter_core::client::fmt_network;
@@ -9,15 +9,16 @@ use ipnet::IpNet;
 use serde::Serialize;
 use tabwriter::TabWriter;
 
-/// Rows of cells under a head.
+/// Rows of cells under a head: columns that line up on a terminal, tabs between them in a pipe, where `cut` and `awk` read.
 pub(super) struct Table {
     writer: TabWriter<Vec<u8>>,
+    plain: Vec<String>,
 }
 
 impl Table {
     /// A table with these columns.
     pub(super) fn new(head: &[&str]) -> Self {
-        let mut table = Self { writer: TabWriter::new(Vec::new()).padding(2) };
+        let mut table = Self { writer: TabWriter::new(Vec::new()).padding(2), plain: Vec::new() };
         table.row(head);
         table
     }
@@ -27,11 +28,16 @@ impl Table {
         // A tab or a line end inside a cell would break the columns of everything else.
         let cells: Vec<_> = cells.iter().map(|cell| cell.as_ref().replace(char::is_control, " ")).collect();
         // Writing into memory does not fail.
-        let _ = writeln!(self.writer, "{}", cells.join("\t"));
+        let row = cells.join("\t");
+        let _ = writeln!(self.writer, "{row}");
+        self.plain.push(row);
     }
 
     /// Prints the table; a reader that has gone (`| head`) is no error.
     pub(super) fn print(self) -> io::Result<()> {
+        if !io::stdout().is_terminal() {
+            return line(&self.plain.join("\n"));
+        }
         let bytes = self.writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let lines: Vec<_> = text.lines().map(str::trim_end).collect();
@@ -60,6 +66,23 @@ pub(crate) fn time(at: Timestamp) -> String {
         |_| "the end of time".to_owned(),
         |time| time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
     )
+}
+
+/// A time as a person writes it: RFC 3339, or a local date and time without an offset.
+pub(super) fn read_time(text: &str) -> Result<Timestamp, String> {
+    let millis = |time: jiff::Timestamp| Timestamp::from_millis(time.as_millisecond());
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(millis(time));
+    }
+    let local = text.parse::<jiff::civil::DateTime>();
+    let zoned = local.and_then(|time| time.to_zoned(jiff::tz::TimeZone::system()));
+    let zoned = zoned.map_err(|_| "it is a time like 2026-12-01T08:00 or 2026-12-01T08:00:00Z".to_owned());
+    zoned.map(|time| millis(time.timestamp()))
+}
+
+/// A time as [`read_time`] reads it back; none: it is past the end of every calendar.
+pub(super) fn write_time(at: Timestamp) -> Option<String> {
+    jiff::Timestamp::from_millisecond(at.as_millis()).ok().map(|time| time.to_string())
 }
 
 /// A duration in its two largest units.
@@ -101,6 +124,17 @@ mod tests {
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(5 << 30), "5.0 GiB");
+    }
+
+    #[test]
+    fn times_are_read_with_an_offset_or_in_local_time() {
+        let at = Timestamp::from_millis(1_800_000_000_123);
+        assert_eq!(read_time(&write_time(at).unwrap()), Ok(at));
+        assert_eq!(read_time("2027-01-15T09:00:00+01:00"), Ok(Timestamp::from_millis(1_800_000_000_000)));
+        let local = read_time("2027-01-15 08:00").unwrap();
+        assert!(time(local).starts_with("2027-01-15 08:00:00"), "{}", time(local));
+        read_time("tomorrow").unwrap_err();
+        assert_eq!(write_time(Timestamp::FAR_FUTURE), None);
     }
 
     #[test]

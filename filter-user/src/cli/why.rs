@@ -97,12 +97,16 @@ fn counting(why: &Why) -> Result<(), Failure> {
     if *credit > 0 {
         table::line(&format!("Good behaviour takes {credit} off the score."))?;
     }
-    let Standing { failed_logins, failed_login_threshold, login_monitor_period, .. } = &why.standing;
+    let Standing { failed_logins, failed_login_threshold, login_monitor_period, counted_logins, .. } =
+        &why.standing;
     if *failed_logins > 0 && *failed_login_threshold > 0 {
         let period = duration(Duration::from_secs(*login_monitor_period));
         table::line(&format!(
             "Failed logins within {period}: {failed_logins} of {failed_login_threshold} that would block it (the same credentials count once)."
         ))?;
+        // Those that cost something stand in the sum already.
+        let free = |event: &&Event| counted_logins.contains(&event.id) && !counted.contains(&event.id);
+        sum(&why.events.iter().filter(free).collect::<Vec<_>>())?;
     }
     Ok(())
 }

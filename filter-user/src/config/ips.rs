@@ -1,5 +1,6 @@
 //! Scores and blocks: section `[ips]`, in the words of the help page.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use filter_core::client::ScopeWidth;
@@ -23,7 +24,7 @@ pub(super) struct Ips {
     repeat_memory: Option<Spanned<String>>,
     maximum_block_time: Option<Spanned<String>>,
     credit_for_success: Option<u32>,
-    maximum_credit: Option<u32>,
+    maximum_credit: Option<Spanned<u32>>,
     widen_after: Option<Spanned<u32>>,
     scope_width_v4: Option<Spanned<u8>>,
     scope_width_v6: Option<Spanned<u8>>,
@@ -49,8 +50,44 @@ pub(super) struct Ips {
     session_overflow_multiplier: Option<u32>,
     timeout_multiplier: Option<u32>,
     trap_recipient_multiplier: Option<u32>,
+    tls_failure_multiplier: Option<u32>,
     failed_login_multiplier: Option<u32>,
     unfinished_session_multiplier: Option<u32>,
+}
+
+/// Where the times are written; none: they are defaults.
+struct Places {
+    time: Option<Range<usize>>,
+    memory: Option<Range<usize>>,
+    maximum: Option<Range<usize>>,
+}
+
+/// Block times that cannot all be meant.
+fn contradictions(
+    places: Places,
+    (time, memory): (Duration, Duration),
+    maximum: Duration,
+    factor: u32,
+    place: &Place<'_>,
+) -> Result<(), ConfigError> {
+    let word = humantime::format_duration;
+    // Without a factor the maximum has nothing to say; but who writes it down means it.
+    if maximum < time && (factor > 1 || places.maximum.is_some()) {
+        let message = format!(
+            "{} is shorter than client_error_block_time, {}; make it at least that",
+            word(maximum),
+            word(time)
+        );
+        return Err(place.value(places.maximum.or(places.time), "maximum_block_time", message));
+    }
+    if factor > 1 && memory < time {
+        let message = format!(
+            "a block would be forgotten before it ends, after {}; make it longer than client_error_block_time",
+            word(time)
+        );
+        return Err(place.value(places.memory.or(places.time), "repeat_memory", message));
+    }
+    Ok(())
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -79,12 +116,28 @@ impl Ips {
             let message = "prefix lengths go from 8 to 32 for IPv4 and from 32 to 128 for IPv6".into();
             place.value(widest, "scope_width", message)
         })?;
+        let span_of = |setting: &Option<Spanned<String>>| setting.as_ref().map(Spanned::span);
+        let places = Places {
+            time: span_of(&self.client_error_block_time),
+            memory: span_of(&self.repeat_memory),
+            maximum: span_of(&self.maximum_block_time),
+        };
         let period = span("client_error_monitor_period", self.client_error_monitor_period, second, place)?;
         let time = span("client_error_block_time", self.client_error_block_time, second, place)?;
         let memory = span("repeat_memory", self.repeat_memory, second, place)?;
         let maximum = span("maximum_block_time", self.maximum_block_time, second, place)?;
         let factor =
             at_least("repeat_factor", self.repeat_factor, 1, 1, "1 is the same block time each time", place)?;
+        let times = (time.unwrap_or(standard.block_time), memory.unwrap_or(standard.repeat.memory));
+        contradictions(places, times, maximum.unwrap_or(standard.repeat.maximum), factor, place)?;
+        let (credit, most) = (self.credit_for_success, self.maximum_credit);
+        if let (Some(credit), Some(most)) = (credit, &most)
+            && credit > *most.get_ref()
+        {
+            let message =
+                format!("one success is worth {credit} already (credit_for_success); make it at least that");
+            return Err(place.value(Some(most.span()), "maximum_credit", message));
+        }
         let one = "one blocked address would block its whole network; 0 switches this off";
         let widen_after = match self.widen_after {
             Some(zero) if *zero.get_ref() == 0 => 0,
@@ -107,8 +160,8 @@ impl Ips {
                 maximum: maximum.unwrap_or(standard.repeat.maximum),
             },
             credit: Credit {
-                per_success: self.credit_for_success.unwrap_or(standard.credit.per_success),
-                maximum: self.maximum_credit.unwrap_or(standard.credit.maximum),
+                per_success: credit.unwrap_or(standard.credit.per_success),
+                maximum: most.map_or(standard.credit.maximum, Spanned::into_inner),
             },
             widen_after,
             login: standard.login,
@@ -141,6 +194,7 @@ impl Ips {
                 Kind::SessionOverflow => self.session_overflow_multiplier,
                 Kind::Timeout => self.timeout_multiplier,
                 Kind::TrapRecipient => self.trap_recipient_multiplier,
+                Kind::TlsFailure => self.tls_failure_multiplier,
                 Kind::FailedLogin => self.failed_login_multiplier,
                 Kind::UnfinishedSession => self.unfinished_session_multiplier,
             };

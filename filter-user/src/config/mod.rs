@@ -5,16 +5,20 @@
 
 mod attachments;
 mod detection;
+mod dovecot;
 mod effective;
 mod error;
 mod ips;
 mod kernel;
 mod log;
 mod login;
+mod metrics;
 mod raw;
 mod replies;
+mod reports;
 mod service;
 mod sessions;
+mod tls;
 mod value;
 mod web;
 
@@ -26,11 +30,15 @@ use filter_core::policy::Policy;
 use filter_core::smtp::rules::Rules;
 use filter_core::smtp::voice::Templates;
 
+pub use dovecot::DovecotConfig;
 pub use effective::Setting;
 pub use error::ConfigError;
 pub use kernel::{Attach, KernelConfig};
 pub use log::{LogConfig, LogFormat};
+pub use metrics::MetricsConfig;
+pub use reports::ReportsConfig;
 pub use service::{ClientAddress, ServiceConfig};
+pub use tls::{MailServerTls, TlsConfig};
 pub use web::WebConfig;
 
 /// Where the file is looked for when none is named.
@@ -63,6 +71,12 @@ pub struct Config {
     pub log: LogConfig,
     /// The API and the web admin over TCP.
     pub web: WebConfig,
+    /// Metrics without a token.
+    pub metrics: MetricsConfig,
+    /// How Dovecot asks; none: it does not.
+    pub dovecot: Option<DovecotConfig>,
+    /// How other programs tell.
+    pub reports: ReportsConfig,
 }
 
 impl Config {
@@ -100,6 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use filter_core::offence::Kind;
+    use filter_core::smtp::session::Tls;
 
     use super::*;
 
@@ -129,11 +144,37 @@ mod tests {
     }
 
     #[test]
+    fn what_contradicts_itself_is_refused_with_its_line_and_the_remedy() {
+        refused(
+            "[ips]\nclient_error_block_time = \"2h\"\nmaximum_block_time = \"1h\"\n",
+            &["gatepost.toml:3: maximum_block_time", "client_error_block_time, 2h", "at least"],
+        );
+        refused(
+            "[ips]\nrepeat_factor = 2\nclient_error_block_time = \"8d\"\n",
+            &["toml:3: maximum_block_time"],
+        );
+        refused("[ips]\nrepeat_factor = 2\nrepeat_memory = \"1m\"\n", &["toml:3: repeat_memory", "longer"]);
+        refused("[ips]\ncredit_for_success = 50\nmaximum_credit = 10\n", &["toml:3: maximum_credit", "50"]);
+        refused(
+            "[sessions]\nmaximum_incoming_sessions = 50\nsessions_to_reserve = 30\n",
+            &["toml:3: sessions_to_reserve", "reserve_sessions_for"],
+        );
+        refused(
+            "[sessions]\nmaximum_sessions = 50\nmaximum_incoming_sessions = 51\n",
+            &["toml:3: maximum_incoming_sessions", "at most"],
+        );
+        parse("[sessions]\nmaximum_sessions = 50\n").unwrap();
+        parse("[ips]\nclient_error_block_time = \"8d\"\n").unwrap();
+    }
+
+    #[test]
     fn the_shipped_file_shows_the_defaults() {
         let shipped = include_str!("../../../contrib/gatepost.toml");
         let uncomment =
             |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
         let uncommented = shipped.lines().map(uncomment).collect::<Vec<_>>().join("\n");
+        // The file that it names is not here.
+        let uncommented = uncommented.replace("/etc/gatepost/dovecot.key", "0123456789abcdef");
         let (defaults, shown) = (parse("").unwrap(), parse(&uncommented).unwrap());
         assert!(parse(shipped).is_ok());
         assert_eq!((shown.name.as_str(), &shown.kernel.interfaces[0][..]), ("mx.example.net", "eth0"));
@@ -147,7 +188,17 @@ mod tests {
             let web = WebConfig { listen: None, host_names: Vec::new(), ..config.web };
             format!(
                 "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?} {web:?} {:?}",
-                ServiceConfig { proxy_from: Vec::new(), ..config.services[0].clone() },
+                ServiceConfig {
+                    proxy_from: Vec::new(),
+                    tls: TlsConfig {
+                        clients: Tls::default(),
+                        certificates: Vec::new(),
+                        ca: None,
+                        name: None,
+                        ..config.services[0].tls.clone()
+                    },
+                    ..config.services[0].clone()
+                },
                 config.policy,
                 config.templates,
                 config.rules.attachments
@@ -214,6 +265,7 @@ mod tests {
         refused("[web]\nlisten = \"8025\"", &["gatepost.toml:2", "127.0.0.1:8025"]);
         refused("[web]\nlisten = \"0.0.0.0:8025\"", &["gatepost.toml:2", "in the clear", "trusted_proxies"]);
         refused("[web]\nhost_names = [\"https://x\"]", &["gatepost.toml:2", "gate.example.net"]);
+        refused("[metrics]\nlisten = \"0.0.0.0:9925\"", &["gatepost.toml:2", "127.0.0.1:9925", "token"]);
         refused("name = ", &["gatepost.toml:1"]);
     }
 }

@@ -12,12 +12,15 @@ use toml::Spanned;
 use super::Config;
 use super::attachments;
 use super::detection::Detection;
+use super::dovecot::Dovecot;
 use super::error::{ConfigError, Place};
 use super::ips::Ips;
 use super::kernel::Kernel;
 use super::log::Log;
 use super::login::Login;
+use super::metrics::Metrics;
 use super::replies::Replies;
+use super::reports::Reports;
 use super::service::{self, Service, Shared};
 use super::sessions::Sessions;
 use super::web::Web;
@@ -37,9 +40,12 @@ pub(super) struct File {
     detection: Detection,
     attachments: attachments::Written,
     login: Login,
+    dovecot: Dovecot,
+    reports: Reports,
     replies: Replies,
     log: Log,
     web: Web,
+    metrics: Metrics,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -71,6 +77,9 @@ impl File {
             templates: self.replies.validate(place)?,
             log: self.log.validate(place)?,
             web: self.web.validate(place)?,
+            metrics: self.metrics.validate(place)?,
+            dovecot: self.dovecot.validate(place)?,
+            reports: self.reports.validate(place)?,
         })
     }
 }

@@ -14,6 +14,7 @@ pub(super) struct Replies {
     too_many: Option<Spanned<String>>,
     blocked: Option<Spanned<String>>,
     blocked_login: Option<Spanned<String>>,
+    session_ended: Option<Spanned<String>>,
 }
 
 impl Replies {
@@ -35,6 +36,7 @@ impl Replies {
             too_many: check("too_many", self.too_many, standard.too_many)?,
             blocked: check("blocked", self.blocked, standard.blocked)?,
             blocked_login: check("blocked_login", self.blocked_login, standard.blocked_login)?,
+            session_ended: check("session_ended", self.session_ended, standard.session_ended)?,
         })
     }
 }

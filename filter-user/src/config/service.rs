@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use filter_core::client::ScopeWidth;
@@ -15,7 +16,9 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Place};
 use super::sessions::Sessions;
+use super::tls::{self, MailServerTls, TlsConfig};
 use super::value::{Addresses, Networks, networks, socket, span};
+use crate::tls::{CertificateFiles, OldestVersion};
 
 /// The name of the service in section `[smtp]`.
 const FIRST: &str = "smtp";
@@ -50,6 +53,8 @@ pub struct ServiceConfig {
     pub bounds: Bounds,
     /// Load balancers, whose PROXY headers are required and believed; nobody else's are.
     pub proxy_from: Vec<IpNet>,
+    /// TLS with clients and with mail servers.
+    pub tls: TlsConfig,
     /// Session limits and books of its own; none: it shares those of section `[sessions]`.
     pub limits: Option<Limits>,
 }
@@ -75,7 +80,8 @@ impl ServiceConfig {
         let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();
         let servers: Vec<_> = self.mail_servers.iter().map(ToString::to_string).collect();
         let servers = servers.join(", else ");
-        format!("listens on {} and relays to {servers} ({})", listen.join(", "), self.how())
+        let tls = self.tls.summary();
+        format!("listens on {} and relays to {servers} ({}); {tls}", listen.join(", "), self.how())
     }
 
     /// How the mail server learns the client's address, in words.
@@ -107,6 +113,14 @@ pub(super) struct Service {
     maximum_recipients: Option<Spanned<u32>>,
     maximum_message_size: Option<u64>,
     proxy_from: Option<Spanned<Networks>>,
+    tls: Option<Spanned<tls::Choice>>,
+    certificates: Option<Spanned<Vec<CertificateFiles>>>,
+    tls_oldest: Option<OldestVersion>,
+    auth_without_tls: Option<bool>,
+    mail_server_tls: Option<Spanned<MailServerTls>>,
+    mail_server_verify: Option<bool>,
+    mail_server_ca: Option<PathBuf>,
+    mail_server_name: Option<Spanned<String>>,
     sessions: Option<Sessions>,
 }
 
@@ -187,6 +201,14 @@ impl Service {
             maximum_recipients: self.maximum_recipients.or(other.maximum_recipients),
             maximum_message_size: self.maximum_message_size.or(other.maximum_message_size),
             proxy_from: self.proxy_from.or(other.proxy_from),
+            tls: self.tls.or(other.tls),
+            certificates: self.certificates.or(other.certificates),
+            tls_oldest: self.tls_oldest.or(other.tls_oldest),
+            auth_without_tls: self.auth_without_tls.or(other.auth_without_tls),
+            mail_server_tls: self.mail_server_tls.or(other.mail_server_tls),
+            mail_server_verify: self.mail_server_verify.or(other.mail_server_verify),
+            mail_server_ca: self.mail_server_ca.or(other.mail_server_ca),
+            mail_server_name: self.mail_server_name.or(other.mail_server_name),
             // Numbers of its own mean books of its own, which nobody inherits.
             sessions: self.sessions,
         }
@@ -208,6 +230,16 @@ impl Service {
                 let read = |text| socket("listen", text, "[::]:25", place);
                 list.get_ref().iter().map(read).collect::<Result<_, _>>()?
             }
+        };
+        let tls = tls::Written {
+            tls: self.tls,
+            certificates: self.certificates,
+            tls_oldest: self.tls_oldest,
+            auth_without_tls: self.auth_without_tls,
+            mail_server_tls: self.mail_server_tls,
+            mail_server_verify: self.mail_server_verify,
+            mail_server_ca: self.mail_server_ca,
+            mail_server_name: self.mail_server_name,
         };
         let mail_servers = mail_servers(self.mail_servers, place)?;
         let patience = Patience::default();
@@ -243,6 +275,7 @@ impl Service {
             greet_delay: greet_delay(self.greet_delay, place)?,
             bounds,
             proxy_from: proxy_from.unwrap_or_default(),
+            tls: tls.validate(place)?,
             limits: self.sessions.map(own).transpose()?,
         })
     }
@@ -317,7 +350,7 @@ mod tests {
     fn a_service_takes_from_smtp_what_it_does_not_say() {
         let config = Config::parse(
             "[smtp]\nmail_server = \"192.0.2.1:25\"\nclient_timeout = \"1m\"\n[services.submission]\nlisten = [\"[::]:587\"]\n\
-             client_timeout = \"2m\"\nproxy_from = \"10.0.0.*\"\n[services.submission.sessions]\nmaximum_sessions = 7\n\
+             client_timeout = \"2m\"\nproxy_from = \"10.0.0.*\"\n[services.submission.sessions]\nmaximum_sessions = 70\n\
              [sessions]\nmaximum_incoming_sessions = 9\n",
             None,
         )
@@ -328,7 +361,7 @@ mod tests {
         assert_eq!((smtp.patience.client.as_secs(), submission.patience.client.as_secs()), (60, 120));
         assert_eq!((smtp.proxy_from.len(), submission.proxy_from.len()), (0, 1));
         let limits = submission.limits.as_ref().unwrap();
-        assert_eq!((limits.maximum_sessions, limits.maximum_incoming_sessions), (7, 9));
+        assert_eq!((limits.maximum_sessions, limits.maximum_incoming_sessions), (70, 9));
         assert!(smtp.limits.is_none(), "shared");
         assert!(config.protected_ports().contains(&587) && config.protected_ports().contains(&2525));
     }

@@ -14,7 +14,7 @@ use super::value::{Networks, networks};
 #[expect(clippy::struct_field_names, reason = "these are the help page's own names")]
 pub(super) struct Sessions {
     maximum_sessions: Option<u32>,
-    maximum_incoming_sessions: Option<u32>,
+    maximum_incoming_sessions: Option<Spanned<u32>>,
     sessions_to_reserve: Option<Spanned<u32>>,
     maximum_sessions_per_address: Option<u32>,
     reserve_sessions_for: Option<Spanned<Networks>>,
@@ -38,13 +38,31 @@ impl Sessions {
     }
 
     pub(super) fn validate(self, scope_width: ScopeWidth, place: &Place<'_>) -> Result<Limits, ConfigError> {
-        let maximum_incoming_sessions = self.maximum_incoming_sessions.unwrap_or(100);
+        if let (Some(incoming), Some(all)) = (&self.maximum_incoming_sessions, self.maximum_sessions)
+            && *incoming.get_ref() > all
+        {
+            let message =
+                format!("maximum_sessions counts them, too, and allows {all}; make it at most that");
+            return Err(place.value(Some(incoming.span()), "maximum_incoming_sessions", message));
+        }
+        let maximum_incoming_sessions = self.maximum_incoming_sessions.map_or(100, Spanned::into_inner);
         if let Some(reserve) = &self.sessions_to_reserve
             && *reserve.get_ref() > maximum_incoming_sessions
         {
             let message = format!(
                 "the reserve is carved out of maximum_incoming_sessions, so it can be at most {maximum_incoming_sessions}"
             );
+            return Err(place.value(Some(reserve.span()), "sessions_to_reserve", message));
+        }
+        let names_nobody = match self.reserve_sessions_for.as_ref().map(Spanned::get_ref) {
+            None => true,
+            Some(Networks::Commas(text)) => text.trim().is_empty(),
+            Some(Networks::Array(texts)) => texts.is_empty(),
+        };
+        if let Some(reserve) = self.sessions_to_reserve.as_ref().filter(|reserve| *reserve.get_ref() > 0)
+            && names_nobody
+        {
+            let message = "nobody may use the reserve; name its hosts in reserve_sessions_for".to_owned();
             return Err(place.value(Some(reserve.span()), "sessions_to_reserve", message));
         }
         let private = "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7, fe80::/10";

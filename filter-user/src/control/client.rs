@@ -22,7 +22,7 @@ const ANSWER_LIMIT: usize = 1 << 30;
 pub enum ClientError {
     /// Nobody answers on the socket.
     #[error(
-        "the agent is not running (nobody answers on {0}); start it with `gatepost run`, or see `gatepost maps`, which works without it"
+        "the agent is not running (nobody answers on {0}); start it with `gatepost run`, or use what works without it: `gatepost maps`, `replay`, `backup`, `check-config`"
     )]
     NotRunning(PathBuf),
     /// The socket belongs to somebody else.
@@ -58,6 +58,12 @@ impl Client {
         self.ask(Method::GET, route, Bytes::new()).await
     }
 
+    /// Reads a text.
+    pub async fn text(&self, route: &str) -> Result<String, ClientError> {
+        let body = self.fetch(Method::GET, route, Bytes::new()).await?;
+        String::from_utf8(body.into()).map_err(|error| self.broken(&error))
+    }
+
     /// Adds something.
     pub async fn post<T: DeserializeOwned>(
         &self,
@@ -79,6 +85,12 @@ impl Client {
         route: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
+        let body = self.fetch(method, route, body).await?;
+        serde_json::from_slice(&body).map_err(|error| self.broken(&error))
+    }
+
+    /// Asks, and takes whatever answer says that it went well.
+    async fn fetch(&self, method: Method, route: &str, body: Bytes) -> Result<Bytes, ClientError> {
         let stream = UnixStream::connect(&self.path).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 ClientError::NotRunning(self.path.clone())
@@ -102,7 +114,7 @@ impl Client {
         let body = body.map_err(|error| self.broken(&error))?.to_bytes();
         driver.abort();
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| self.broken(&error));
+            return Ok(body);
         }
         Err(serde_json::from_slice(&body).map_or_else(|error| self.broken(&error), ClientError::Refused))
     }

@@ -15,6 +15,7 @@ use filter_core::neighbourhood::{KernelHolds, WhyNetwork};
 use filter_core::notation::parse_network;
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
@@ -27,14 +28,20 @@ use crate::store::{EventFilter, History};
 const HISTORY: u32 = 20;
 
 /// Which events are asked for; see [`EventFilter`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    /// Of addresses in this network, and of networks around it.
     network: Option<String>,
+    /// Of this kind, such as `blocked`.
     kind: Option<String>,
+    /// Not before this time, in milliseconds since 1970.
     since: Option<i64>,
+    /// Later than this event, and from there on.
     after: Option<u64>,
+    /// Earlier than this event.
     before: Option<u64>,
+    /// How many at most; beyond 10,000 that.
     limit: Option<u32>,
 }
 
@@ -57,15 +64,17 @@ pub(super) async fn list(
 }
 
 /// What is asked about: one of the two.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
+    /// An address.
     address: Option<String>,
+    /// An address, a CIDR or a wildcard.
     network: Option<String>,
 }
 
 /// The answer, by what was asked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Reason {
     Address(Box<Why>),
@@ -155,7 +164,7 @@ fn kernel(pins: &Path, address: IpAddr) -> Option<KernelSays> {
 }
 
 /// Reads the disk where nobody else waits for it.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     agent: &Agent,
     question: impl FnOnce(&History) -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T, Problem> {

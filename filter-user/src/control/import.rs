@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
 use filter_core::import::{ENTRIES_LIMIT, End, ImportEntry, ImportRequest, Outcome, Wish};
 use filter_core::notation::parse_network;
 
+use super::contract::Contract;
 use super::routes::{Agent, Answer, check};
 use super::{Author, Problem};
 use crate::ips::{List, Request};
@@ -19,10 +19,20 @@ const BODY_LIMIT: usize = 4 << 20;
 
 type Body = Result<Json<ImportRequest>, JsonRejection>;
 
-pub(super) fn router() -> Router<Agent> {
-    let routes =
-        Router::new().route("/api/v1/blocks/import", post(blocks)).route("/api/v1/never/import", post(never));
-    routes.layer(DefaultBodyLimit::max(BODY_LIMIT))
+pub(super) fn describe(contract: Contract) -> Contract {
+    contract
+        .post("/api/v1/blocks/import", blocks, |told| {
+            told.does("Puts many entries on the block list")
+                .takes::<ImportRequest>()
+                .up_to(BODY_LIMIT)
+                .answers::<Vec<Outcome>>()
+        })
+        .post("/api/v1/never/import", never, |told| {
+            told.does("Puts many entries on the never-block list")
+                .takes::<ImportRequest>()
+                .up_to(BODY_LIMIT)
+                .answers::<Vec<Outcome>>()
+        })
 }
 
 async fn blocks(

@@ -4,11 +4,20 @@
 //! administrator hears "done" when the change is on the disk.
 
 mod access;
+mod change;
 mod client;
+mod contract;
 mod events;
+mod follow;
+mod health;
 mod import;
+mod metrics;
 mod problem;
+mod reports;
 mod routes;
+mod sessions;
+mod settings;
+mod statistics;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,7 +33,10 @@ use tokio::net::{UnixListener, UnixStream};
 pub use access::{Access, Done, Fingerprint, Identity, Notice, SIGN_IN_LASTS, SignInFault, SignedIn, Undo};
 pub use client::{Client, ClientError};
 pub use problem::Problem;
-pub use routes::{Agent, router};
+pub use reports::Heard;
+pub use routes::{Agent, Turns, router};
+pub use settings::{About, LimitsView, PolicyView, Settings, Trial, Tried, Weight};
+pub use statistics::{HOURS, Statistics};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;

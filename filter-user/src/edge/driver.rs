@@ -6,13 +6,13 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
 use filter_core::event::Success;
+use filter_core::offence::printable;
 use filter_core::smtp::event::{Event, Side};
-use filter_core::smtp::session::Session;
+use filter_core::smtp::session::{Session, TlsFault};
 use tokio::io::Ready;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot::error::RecvError;
@@ -20,10 +20,10 @@ use tokio::time::{sleep, timeout};
 
 use super::backend::{Chosen, Opened};
 use super::header::Peer;
-use super::stream::{Flow, Stream};
+use super::stream::{Flow, HandshakeError, Stream};
 use super::{Service, refusal};
 use crate::clock;
-use crate::ips::Place;
+use crate::ips::{Live, Place};
 
 /// How long a client may take to accept our last words.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -32,6 +32,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
 pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
+    let visit = service.traffic.enter(place.pool);
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
     let greet_delay = if place.is_strange { service.greet_delay } else { Duration::ZERO };
@@ -39,13 +40,22 @@ pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mu
         .with_greet_delay(greet_delay)
         .with_login_key(edge.login_key)
         .with_rules(Arc::clone(&edge.rules))
-        .with_bounds(service.bounds);
+        .with_bounds(service.bounds)
+        .with_tls(service.tls);
     // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
     let _ = client.set_nodelay(true);
     let mut client = Stream::new(client);
+    place.live.begin(service.name, peer.client);
+    if session.poll_tls() {
+        secure(&service, &mut session, &mut client, &mut place).await;
+    }
     let connected = connect(&service, &mut session, &mut client, peer, &mut place).await;
     let chosen = connected.as_ref().map(|(_, chosen)| *chosen);
-    let reporter = Reporter { service: &service, client: ClientAddr::new(peer.client.ip()), chosen };
+    let live = Arc::clone(&place.live);
+    let reporter = Reporter { service: &service, client: ClientAddr::new(peer.client.ip()), chosen, live };
+    if let Some(mail_server) = chosen.and_then(|chosen| service.backend.address(chosen)) {
+        reporter.live.connected(mail_server);
+    }
     if let Some((opened, _)) = connected {
         if !opened.said.is_empty() {
             session.handle_server(&opened.said, clock::instant());
@@ -55,9 +65,49 @@ pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mu
     reporter.report(&mut session);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
-    let _ = timeout(LAST_WORDS, client.write_all(last_words)).await;
+    let _ = timeout(LAST_WORDS, async {
+        client.write_all(last_words).await?;
+        client.shutdown().await
+    })
+    .await;
     drop(place);
+    drop(visit);
     refusal::farewell(client.into_socket()).await;
+}
+
+/// Begins TLS with the client. While it goes on nothing else is heard but that the session ends: there is no way to say why.
+async fn secure(service: &Service, session: &mut Session, client: &mut Stream, place: &mut Place) {
+    let Some(renewal) = service.renewal() else { return session.handle_tls_failed(TlsFault::Abandoned) };
+    let layer = match renewal.front().accept() {
+        Ok(layer) => layer,
+        Err(error) => {
+            tracing::error!(%error, "TLS cannot begin");
+            return session.handle_tls_failed(TlsFault::Abandoned);
+        }
+    };
+    let deadline = session.poll_timeout().since(clock::instant());
+    tokio::select! {
+        outcome = client.secure(layer) => match outcome {
+            Ok(()) => {
+                if let Some(protection) = client.protection() {
+                    place.live.secured(protection);
+                }
+                tracing::debug!(protection = ?client.protection(), "TLS has begun");
+                session.handle_tls(clock::instant());
+            }
+            Err(HandshakeError::Tls(error)) if !error.is_distrust() => {
+                session.handle_tls_failed(TlsFault::Impossible(printable(error.to_string().as_bytes())));
+            }
+            Err(error) => {
+                if let HandshakeError::Tls(error) = &error {
+                    renewal.complain_of_distrust(error);
+                }
+                session.handle_tls_failed(TlsFault::Abandoned);
+            }
+        },
+        reply = &mut place.sanction => sanction(session, reply),
+        () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
+    }
 }
 
 /// Connects to the mail server while somebody wants it: a client that hangs up must not keep its place for as long as a
@@ -108,6 +158,11 @@ async fn relay(
         if sent.is_err() && !session.has_left_server() {
             return hear_out(session, &mut server).await;
         }
+        if session.poll_tls() {
+            secure(reporter.service, session, client, place).await;
+            reporter.report(session);
+            continue;
+        }
         let deadline = session.poll_timeout().since(clock::instant());
         tokio::select! {
             ready = ready(client, session, Side::Client) => hear(session, client, ready),
@@ -148,6 +203,7 @@ async fn ready(stream: &Stream, session: &Session, side: Side) -> io::Result<Rea
 
 /// Writes as much as the socket takes now.
 fn flush(session: &mut Session, stream: &mut Stream, side: Side) -> io::Result<()> {
+    stream.try_flush()?;
     while !session.outgoing(side).is_empty() {
         match stream.try_write(session.outgoing(side)) {
             Ok(count) => session.handle_sent(side, count, clock::instant()),
@@ -193,12 +249,14 @@ fn read_server(session: &mut Session, server: &mut Stream) {
     }
 }
 
-/// Hands the session's facts on.
+/// Hands the session's facts on, and shows how it stands.
 struct Reporter<'a> {
     service: &'a Service,
     client: ClientAddr,
     /// The mail server that was found.
     chosen: Option<Chosen>,
+    /// Where the session tells of itself.
+    live: Arc<Live>,
 }
 
 impl Reporter<'_> {
@@ -210,7 +268,8 @@ impl Reporter<'_> {
                 Event::LoggedIn => inbox.succeeded(self.client, Success::LoggedIn),
                 Event::MessageAccepted => {
                     inbox.succeeded(self.client, Success::Delivered);
-                    self.service.messages.fetch_add(1, Ordering::Relaxed);
+                    self.service.traffic.deliver();
+                    self.live.accepted_message();
                 }
                 Event::Mended(fault) => self.service.tell_of_mending(self.client, fault),
                 Event::ServerFault(fault) => {
@@ -220,6 +279,7 @@ impl Reporter<'_> {
                 }
             }
         }
+        self.live.note(session);
     }
 }
 

@@ -143,8 +143,9 @@ async fn admit(service: &Arc<Service>, stream: TcpStream, peer: Peer) -> bool {
         Some(Admission::Admitted(place)) => {
             drop(tokio::spawn(driver::run(Arc::clone(service), stream, peer, place)));
         }
-        Some(Admission::Refused { reply, may_clear }) => {
-            refusal::refuse(service, stream, peer, reply, may_clear);
+        Some(Admission::Refused { reply, reason }) => {
+            service.traffic.refuse(reason);
+            refusal::refuse(service, stream, peer, reply, reason.may_clear());
         }
         None => return false,
     }

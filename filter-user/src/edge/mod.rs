@@ -7,9 +7,12 @@ mod backend;
 mod driver;
 mod header;
 mod listener;
+mod protection;
 mod refusal;
+mod renewal;
 mod service;
 mod stream;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +25,9 @@ use tokio::sync::Semaphore;
 
 pub use backend::Backend;
 pub use listener::EdgeError;
+pub use protection::{Protection, ProtectionError};
 pub use service::Service;
+pub use traffic::Traffic;
 
 use crate::ips::Inbox;
 use crate::secret;

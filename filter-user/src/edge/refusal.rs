@@ -3,12 +3,16 @@
 //! A socket that is closed with unread bytes resets the connection, and the reset can overtake the reply. So a refused
 //! client is given a moment to close first. Only so many may have that moment at once: a flood of refused connections
 //! costs no more than accepting and closing them.
+//!
+//! Where TLS comes first, a reply would be no record of it, and a handshake would cost more than the session that is refused. There
+//! the one write is TLS's own word for no.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
+use filter_core::smtp::session::Tls;
 use nix::sys::socket::{MsgFlags, send};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -26,6 +30,9 @@ const SECOND_LOOK: Duration = Duration::from_millis(5);
 /// Bytes that are read and thrown away while waiting for the client to close.
 const DISCARD_LIMIT: u64 = 65_536;
 
+/// A fatal alert, `access_denied`: the sender has decided not to go on (RFC 8446 section 6.2, in a record of its section 5.1).
+const DENIED: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
+
 /// Refuses a connection without holding up the listener.
 pub(super) fn refuse(
     service: &Arc<Service>,
@@ -35,7 +42,7 @@ pub(super) fn refuse(
     may_clear: bool,
 ) {
     let Ok(permit) = Arc::clone(&service.edge.refusals).try_acquire_owned() else {
-        say(&stream, &reply);
+        say(&stream, words(service, &reply));
         return;
     };
     let service = Arc::clone(service);
@@ -54,19 +61,24 @@ pub(super) fn refuse(
                 None => {}
             }
         }
-        say(&stream, &reply);
+        say(&stream, words(&service, &reply));
         farewell(stream).await;
         drop(permit);
     });
+}
+
+/// What a refused client of a service hears.
+fn words<'a>(service: &Service, reply: &'a str) -> &'a [u8] {
+    if service.tls == Tls::Implicit { DENIED } else { reply.as_bytes() }
 }
 
 /// One write; a new connection's send buffer has room for it.
 ///
 /// Not tokio's `try_write`: that does not ask the kernel before the runtime believes the socket ready, and whether it
 /// believes so of a new one is its own affair (1.54 does, of those that it accepted itself).
-fn say(stream: &TcpStream, reply: &str) {
+fn say(stream: &TcpStream, words: &[u8]) {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    if let Err(error) = send(stream.as_raw_fd(), reply.as_bytes(), flags) {
+    if let Err(error) = send(stream.as_raw_fd(), words, flags) {
         tracing::debug!(%error, "a refused client did not hear its reply");
     }
 }
@@ -92,7 +104,7 @@ mod tests {
         let accepted = listener.accept()?.0;
         accepted.set_nonblocking(true)?;
         let stream = TcpStream::from_std(accepted)?;
-        say(&stream, "421 4.3.2 mx.example try later\r\n");
+        say(&stream, b"421 4.3.2 mx.example try later\r\n");
         drop(stream);
         let mut heard = String::new();
         client.read_to_string(&mut heard).await?;

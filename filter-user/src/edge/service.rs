@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use filter_core::admin::ServiceView;
@@ -10,15 +9,18 @@ use filter_core::client::ClientAddr;
 use filter_core::service::ServiceName;
 use filter_core::smtp::bounds::Bounds;
 use filter_core::smtp::line::Fault;
-use filter_core::smtp::session::Patience;
+use filter_core::smtp::session::{Patience, Tls};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use super::header::HeaderError;
-use super::{Backend, Edge, listener};
+use super::renewal::Renewal;
+use super::{Backend, Edge, Protection, Traffic, listener};
+use crate::clock;
 use crate::config::ServiceConfig;
 use crate::ips::{Arrival, BookId, Counts};
 use crate::pace::Pace;
+use crate::tls::Front;
 
 /// One service.
 #[derive(Debug)]
@@ -30,7 +32,9 @@ pub struct Service {
     /// How long strangers wait for the greeting.
     pub(super) greet_delay: Duration,
     pub(super) book: BookId,
-    pub(super) messages: AtomicU64,
+    pub(super) traffic: Traffic,
+    pub(super) tls: Tls,
+    renewal: Option<Renewal>,
     pub(super) name: ServiceName,
     proxy_from: Vec<IpNet>,
     balancers: Pace,
@@ -39,15 +43,24 @@ pub struct Service {
 
 impl Service {
     /// A service of an edge of this name that counts its sessions in this book.
-    pub fn new(edge: Arc<Edge>, config: &ServiceConfig, name: &str, book: BookId) -> Self {
+    pub fn new(
+        edge: Arc<Edge>,
+        config: &ServiceConfig,
+        name: &str,
+        book: BookId,
+        protection: Protection,
+    ) -> Self {
+        let Protection { front, trust } = protection;
         Self {
             edge,
-            backend: Backend::new(config, name),
+            backend: Backend::new(config, name, trust),
+            tls: config.tls.clients,
+            renewal: front.map(|front| Renewal::new(&config.name, front)),
             patience: config.patience,
             bounds: config.bounds,
             greet_delay: config.greet_delay,
             book,
-            messages: AtomicU64::new(0),
+            traffic: Traffic::default(),
             // What the configuration takes for a name is one.
             name: ServiceName::new(&config.name).unwrap_or(ServiceName::UNKNOWN),
             proxy_from: config.proxy_from.clone(),
@@ -56,14 +69,39 @@ impl Service {
         }
     }
 
+    /// Whether it has session limits of its own.
+    pub fn has_own_book(&self) -> bool {
+        self.book != BookId::SHARED
+    }
+
     /// Accepts connections until the task is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         listener::serve(self, listener).await;
     }
 
-    /// Looks after its mail servers until the task is dropped.
+    /// Looks after its mail servers and its certificates until the task is dropped.
     pub async fn watch(self: Arc<Self>) {
-        self.backend.watch().await;
+        let renew = async {
+            match &self.renewal {
+                Some(renewal) => renewal.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(self.backend.watch(), renew);
+    }
+
+    /// What it is called in the configuration.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    pub(super) const fn renewal(&self) -> Option<&Renewal> {
+        self.renewal.as_ref()
+    }
+
+    /// What it presents to clients, if TLS with them ends here.
+    pub fn front(&self) -> Option<&Front> {
+        self.renewal.as_ref().map(Renewal::front)
     }
 
     /// A client that comes here.
@@ -71,18 +109,30 @@ impl Service {
         Arrival::new(client, self.name, self.book)
     }
 
-    /// Messages that its mail servers have accepted.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
+    /// What has come to it.
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// What is behind it.
+    pub const fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The book that its sessions are counted in.
+    pub const fn book(&self) -> BookId {
+        self.book
     }
 
     /// What `status` says of it now. Takes what it always says.
     pub fn view(&self, fixed: &ServiceView, counts: &Counts) -> ServiceView {
-        let own = (self.book != BookId::SHARED).then(|| counts.books.get(self.book.0).cloned());
+        let own = self.has_own_book().then(|| counts.books.get(self.book.0).cloned());
         ServiceView {
             mail_servers: self.backend.view(),
             sessions: own.flatten(),
-            messages: self.messages(),
+            messages: self.traffic.messages(),
+            certificates: self.front().map_or_else(Vec::new, |front| front.view(clock::now().wall)),
+            certificate_problem: self.front().and_then(Front::problem),
             ..fixed.clone()
         }
     }

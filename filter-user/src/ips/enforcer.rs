@@ -6,7 +6,8 @@ use filter_core::decision::Change;
 use ipnet::IpNet;
 
 use super::List;
-use crate::kernel::Filter;
+use crate::kernel::{Fill, Filter};
+use crate::telemetry::histogram;
 
 /// Applies changes to the kernel filter, remembers those that it did not take, and tries them again when there may be
 /// room.
@@ -35,6 +36,11 @@ impl Enforcer {
         self.pending.len() as u64
     }
 
+    /// How full the kernel's maps are.
+    pub(super) fn fill(&self) -> Vec<Fill> {
+        self.filter.as_ref().map(Filter::fill).unwrap_or_default()
+    }
+
     /// Why the kernel has not taken what was last wanted of a network on a list.
     pub(super) fn problem(&self, list: List, network: IpNet) -> Option<String> {
         self.pending.get(&(list == List::Blocks, network)).map(|pending| pending.reason.clone())
@@ -42,6 +48,7 @@ impl Enforcer {
 
     pub(super) fn apply(&mut self, changes: &[Change]) {
         let Some(filter) = &mut self.filter else { return };
+        let begun = std::time::Instant::now();
         for change in changes {
             // Whatever was wanted of this network before, this is wanted now.
             self.pending.remove(&key(change));
@@ -54,6 +61,7 @@ impl Enforcer {
             };
             refused.extend(filter.apply(&again));
         }
+        histogram::KERNEL_WRITE.observe(begun.elapsed());
         if let Some(first) = refused.first() {
             // Once per spell of trouble: whoever fills a map could otherwise fill the log as well.
             if !self.failing {

@@ -6,7 +6,10 @@
 
 mod enforcer;
 mod journal;
+mod live;
+mod requests;
 mod sessions;
+mod tally;
 mod task;
 
 use std::net::IpAddr;
@@ -21,7 +24,8 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
-use filter_core::neighbourhood::Neighbourhood;
+use filter_core::login::LoginStanding;
+use filter_core::neighbourhood::{Nearest, Neighbourhood};
 use filter_core::offence::Offence;
 use filter_core::policy::Policy;
 use filter_core::report::{Reception, Report};
@@ -29,8 +33,12 @@ use filter_core::service::ServiceName;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::kernel::Fill;
+
 pub use enforcer::Enforcer;
+pub use live::Live;
 pub use sessions::{BookId, Place, Sanction};
+pub use tally::{Decision, Tally};
 pub use task::{Ips, Replies};
 
 /// Offences that may wait to be judged; more are dropped and counted, never anything else.
@@ -45,9 +53,45 @@ pub enum Admission {
     Refused {
         /// One line with its CR LF.
         reply: Arc<str>,
-        /// Whether a place that is being given back at this moment would change the answer.
-        may_clear: bool,
+        /// Why.
+        reason: Reason,
     },
+}
+
+/// Why a connection is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The client is blocked.
+    Blocked,
+    /// `maximum_sessions`.
+    Total,
+    /// `maximum_sessions_per_address`.
+    PerAddress,
+    /// `maximum_incoming_sessions`, less the reserve for those it is not for.
+    Incoming,
+    /// The agent is on its way out.
+    Stopping,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Blocked, Self::Total, Self::PerAddress, Self::Incoming, Self::Stopping];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Total => "total",
+            Self::PerAddress => "per-address",
+            Self::Incoming => "incoming",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// Whether a place that is being given back at this moment would change the answer.
+    pub const fn may_clear(self) -> bool {
+        matches!(self, Self::Total | Self::PerAddress | Self::Incoming)
+    }
 }
 
 /// One of the two lists.
@@ -77,6 +121,30 @@ pub enum Request {
         /// Where the answer goes.
         answer: oneshot::Sender<Result<BlockView, Refusal>>,
     },
+    /// Block a network, as another program wishes.
+    FileBlock {
+        /// Who.
+        network: IpNet,
+        /// For how long; none: the policy's block time.
+        span: Option<Duration>,
+        /// Why.
+        reason: String,
+        /// The program.
+        feed: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<BlockView, Refusal>>,
+    },
+    /// Remove what a program has filed.
+    UnfileBlock {
+        /// Of exactly this network.
+        network: IpNet,
+        /// The program.
+        feed: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Removed, Refusal>>,
+    },
+    /// Whether a client may log in at another service.
+    MayLogIn(ClientAddr, oneshot::Sender<LoginStanding>),
     /// Remove a block.
     Unblock {
         /// Of exactly this network.
@@ -102,7 +170,12 @@ pub enum Request {
         answer: oneshot::Sender<Vec<Outcome>>,
     },
     /// List the blocks.
-    Blocks(oneshot::Sender<Vec<BlockView>>),
+    Blocks {
+        /// In and around this network; none: all.
+        network: Option<IpNet>,
+        /// Where they go.
+        answer: oneshot::Sender<Vec<BlockView>>,
+    },
     /// Exempt a network.
     Never {
         /// Who.
@@ -128,7 +201,12 @@ pub enum Request {
         answer: oneshot::Sender<Result<Removed, Refusal>>,
     },
     /// List the exemptions.
-    Nevers(oneshot::Sender<Vec<Never>>),
+    Nevers {
+        /// In and around this network; none: all.
+        network: Option<IpNet>,
+        /// Where they go.
+        answer: oneshot::Sender<Vec<Never>>,
+    },
     /// Everything that decides whether an address is blocked.
     Standing(IpAddr, oneshot::Sender<Standing>),
     /// What covers a network, and what lies inside.
@@ -137,8 +215,36 @@ pub enum Request {
     Reload(Box<Reload>, oneshot::Sender<()>),
     /// The policy in force.
     Policy(oneshot::Sender<Policy>),
+    /// Tell sessions to end.
+    EndSessions {
+        /// The one of this number; none: any.
+        id: Option<u64>,
+        /// Of clients in this network; none: any.
+        network: Option<IpNet>,
+        /// Where the numbers of those go that were told.
+        answer: oneshot::Sender<Vec<u64>>,
+    },
+    /// How many clients have a score, those with the highest, and the score that blocks.
+    Nearest(oneshot::Sender<Nearest>),
+    /// The limits of each book in force.
+    Limits(oneshot::Sender<Vec<Limits>>),
+    /// Every open session, and the score that blocks.
+    Sessions(oneshot::Sender<(Vec<Sighting>, u32)>),
     /// Count everything.
     Count(oneshot::Sender<Counts>),
+}
+
+/// One open session, as far as the task knows it.
+#[derive(Debug)]
+pub struct Sighting {
+    /// Names it for as long as the agent runs.
+    pub id: u64,
+    /// Whether its client is in the No-Auth networks.
+    pub local: bool,
+    /// The score of its client.
+    pub score: u64,
+    /// What it tells of itself.
+    pub live: Arc<Live>,
 }
 
 /// What changes with the configuration.
@@ -169,6 +275,12 @@ pub struct Counts {
     pub offences: u64,
     /// Changes that the kernel did not take.
     pub kernel_pending: u64,
+    /// What has been decided since the start.
+    pub tally: Tally,
+    /// How full the maps of the kernel filter are.
+    pub kernel_fill: Vec<Fill>,
+    /// The limit per address of each book, in their order; 0: none.
+    pub per_address: Vec<u32>,
 }
 
 /// How often one connection has been looked at.

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use filter_core::client::ClientAddr;
-use filter_core::limits::{Book, Limits, Overflow, Permit};
+use filter_core::limits::{Book, Limits, Overflow, Permit, Pool};
+use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Message;
+use super::{Live, Message};
+use crate::clock;
 
 /// Names one session for as long as the agent runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SessionId(u64);
+pub(super) struct SessionId(pub(super) u64);
 
 /// Which book a session is counted in: the shared one, or that of a service with limits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +32,14 @@ pub type Sanction = oneshot::Receiver<Arc<str>>;
 pub struct Place {
     id: SessionId,
     messages: mpsc::UnboundedSender<Message>,
+    /// Which pool it was taken from.
+    pub pool: Pool,
     /// Resolves when the session is to end.
     pub sanction: Sanction,
     /// Whether its client is neither one of ours nor known by what it did lately.
     pub is_strange: bool,
+    /// Where the session tells of itself.
+    pub live: Arc<Live>,
 }
 
 impl Drop for Place {
@@ -48,6 +54,7 @@ struct Open {
     client: ClientAddr,
     book: BookId,
     permit: Permit,
+    live: Arc<Live>,
     /// Taken when the session has been told to end.
     end: Option<oneshot::Sender<Arc<str>>>,
 }
@@ -63,6 +70,13 @@ pub(super) struct Ledger {
     pub(super) overflowed: u64,
     /// Connections refused as blocked since the start.
     pub(super) refused: u64,
+}
+
+impl Ledger {
+    /// Incoming sessions of one scope; 0: no limit.
+    pub(super) const fn per_address(&self) -> u32 {
+        self.limits.maximum_sessions_per_address
+    }
 }
 
 /// All open sessions.
@@ -122,6 +136,38 @@ impl Sessions {
         }
     }
 
+    /// Tells those of these clients to end, or the one of this number; says which.
+    pub(super) fn end_chosen(
+        &mut self,
+        id: Option<u64>,
+        network: Option<IpNet>,
+        reply: &Arc<str>,
+    ) -> Vec<u64> {
+        let is_meant = |other: SessionId, open: &Open| {
+            id.is_none_or(|id| id == other.0)
+                && network.is_none_or(|network| network.contains(&open.client.ip()))
+        };
+        let meant = self.open.iter_mut().filter(|(other, open)| is_meant(**other, open));
+        // One that has been told already is ending, and nothing has to be done.
+        meant
+            .map(|(other, open)| {
+                if let Some(end) = open.end.take() {
+                    let _ = end.send(Arc::clone(reply));
+                }
+                other.0
+            })
+            .collect()
+    }
+
+    /// Every open session: its number, its client, whether that is local, and where it tells of itself.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, ClientAddr, bool, &Arc<Live>)> {
+        self.open.iter().map(|(id, open)| {
+            let ledger = self.books.get(open.book.0);
+            let local = ledger.is_some_and(|ledger| ledger.limits.is_local(open.client));
+            (id.0, open.client, local, &open.live)
+        })
+    }
+
     /// Puts other limits in force, book by book; a lowered one ends no session.
     pub(super) fn set_limits(&mut self, limits: Vec<Limits>) {
         for (ledger, limits) in self.books.iter_mut().zip(limits) {
@@ -155,7 +201,9 @@ impl Sessions {
         self.opened += 1;
         let id = SessionId(self.opened);
         let (end, sanction) = oneshot::channel();
-        self.open.insert(id, Open { client, book, permit, end: Some(end) });
-        Some(Place { id, messages, sanction, is_strange: true })
+        let pool = permit.pool();
+        let live = Arc::new(Live::new(clock::instant()));
+        self.open.insert(id, Open { client, book, permit, live: Arc::clone(&live), end: Some(end) });
+        Some(Place { id, messages, pool, sanction, is_strange: true, live })
     }
 }

@@ -4,27 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use filter_core::admin::{Gauge, SessionsView};
 use filter_core::client::ClientAddr;
 use filter_core::decision::{Block, Origin};
 use filter_core::detect::Probes;
-use filter_core::engine::{Effect, Engine, Manner};
+use filter_core::engine::{Effect, Engine};
 use filter_core::event::Event;
 use filter_core::limits::{Limits, Overflow};
 use filter_core::offence::{Kind, Offence};
 use filter_core::recent::Recent;
 use filter_core::report::{Reception, Report};
+use filter_core::score::FORESEEN;
 use filter_core::smtp::voice::Voice;
 use filter_core::time::Instant;
 use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
-use super::sessions::{BookId, Ledger, Place, Sessions};
-use super::{Admission, Arrival, Counts, Inbox, List, Look, Message, Reload, Request, journal};
+use super::sessions::{BookId, Place, Sessions};
+use super::{Admission, Arrival, Inbox, Look, Message, Reason, Tally, journal};
 use crate::clock;
 use crate::ids::IdsLog;
 use crate::pace::Pace;
 use crate::store::{Entry, Store};
+use crate::telemetry::histogram;
 
 /// Longest sleep between two looks at the boot clock, which tokio's own clock does not follow through suspend.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -40,6 +41,7 @@ pub struct Replies {
     blocked: Arc<str>,
     blocked_login: Arc<str>,
     shutting_down: Arc<str>,
+    pub(super) session_ended: Arc<str>,
 }
 
 impl From<&Voice> for Replies {
@@ -50,6 +52,7 @@ impl From<&Voice> for Replies {
             blocked: voice.blocked.as_str().into(),
             blocked_login: voice.blocked_login.as_str().into(),
             shutting_down: voice.shutting_down.as_str().into(),
+            session_ended: voice.session_ended.as_str().into(),
         }
     }
 }
@@ -59,7 +62,7 @@ impl Replies {
     const fn to_blocked(&self, block: &Block) -> &Arc<str> {
         match block.origin {
             Origin::Login => &self.blocked_login,
-            Origin::Smtp | Origin::Manual => &self.blocked,
+            Origin::Smtp | Origin::Manual | Origin::Feed => &self.blocked,
         }
     }
 }
@@ -67,15 +70,16 @@ impl Replies {
 /// The owner of the engine, the books and the kernel's lists.
 #[derive(Debug)]
 pub struct Ips {
-    engine: Engine,
-    enforcer: Enforcer,
-    store: Store,
+    pub(super) engine: Engine,
+    pub(super) enforcer: Enforcer,
+    pub(super) store: Store,
     ids: Option<IdsLog>,
-    sessions: Sessions,
-    replies: Replies,
+    pub(super) sessions: Sessions,
+    pub(super) replies: Replies,
     messages: mpsc::UnboundedReceiver<Message>,
     backlog: Arc<AtomicUsize>,
-    offences: u64,
+    pub(super) offences: u64,
+    pub(super) tally: Tally,
     probes: Probes,
     /// About reports that are none of a client.
     complaints: Pace,
@@ -102,6 +106,7 @@ impl Ips {
             messages,
             backlog,
             offences: 0,
+            tally: Tally::default(),
             probes: Probes::default(),
             complaints: Pace::new(),
             welcome: Recent::new(WELCOME_SPAN),
@@ -127,13 +132,18 @@ impl Ips {
 
     /// Runs until the last [`Inbox`] has gone; gives the kernel filter back.
     pub async fn run(mut self) -> Enforcer {
+        let mut waiting = Vec::new();
         loop {
             let sleep = self.next_timeout();
+            let mut judging = None;
             tokio::select! {
-                message = self.messages.recv() => match message {
-                    Some(message) => self.handle(message),
-                    None => return self.enforcer,
-                },
+                count = self.messages.recv_many(&mut waiting, FORESEEN) => {
+                    if count == 0 {
+                        return self.enforcer;
+                    }
+                    judging = judged(&waiting);
+                    self.handle_all(&mut waiting);
+                }
                 () = tokio::time::sleep(sleep) => {}
             }
             // After messages, too: a stream of them would otherwise keep every entry past its end.
@@ -143,12 +153,38 @@ impl Ips {
                 self.engine.handle_timeout(now);
             }
             self.carry_out();
+            if let Some((count, since)) = judging {
+                histogram::DECISION.observe_each(count, since.elapsed());
+            }
         }
     }
 
     fn next_timeout(&self) -> Duration {
         let until = |at: Instant| at.since(clock::instant()).saturating_add(Duration::from_millis(1));
         self.engine.poll_timeout().map_or(LONGEST_SLEEP, until).min(LONGEST_SLEEP)
+    }
+
+    /// What has come together. Of offences in a row the effects are carried out together, too; whoever is answered behind
+    /// them is answered when what they led to is in the kernel.
+    fn handle_all(&mut self, messages: &mut Vec<Message>) {
+        if messages.len() > 1 {
+            let client = |message: &Message| match message {
+                Message::Offence(client, _) => Some(*client),
+                Message::Report(report, _) => Some(report.who),
+                _ => None,
+            };
+            self.engine.foresee(messages.iter().filter_map(client));
+        }
+        for message in messages.drain(..) {
+            let has_no_answer = matches!(
+                message,
+                Message::Offence(..) | Message::Report(_, None) | Message::Success(..) | Message::Drop(_)
+            );
+            if !has_no_answer {
+                self.carry_out();
+            }
+            self.handle(message);
+        }
     }
 
     fn handle(&mut self, message: Message) {
@@ -190,16 +226,15 @@ impl Ips {
     /// Block check, then the session limits; the first that fails answers.
     fn admit(&mut self, arrival: Arrival) -> Option<Admission> {
         let Arrival { client, service, book, look } = arrival;
-        let refused =
-            |reply: &Arc<str>, may_clear| Admission::Refused { reply: Arc::clone(reply), may_clear };
+        let refused = |reply: &Arc<str>, reason| Admission::Refused { reply: Arc::clone(reply), reason };
         if self.closing {
-            return Some(refused(&self.replies.shutting_down, false));
+            return Some(refused(&self.replies.shutting_down, Reason::Stopping));
         }
         if look == Look::First {
             self.engine.handle_connect(client, clock::now());
         }
         if let Some(block) = self.engine.refusal(client, clock::instant()) {
-            let reply = refused(self.replies.to_blocked(block), false);
+            let reply = refused(self.replies.to_blocked(block), Reason::Blocked);
             if let Some(ledger) = self.sessions.ledger(book) {
                 ledger.refused += u64::from(look == Look::First);
             }
@@ -221,8 +256,9 @@ impl Ips {
             return place.map(|place| self.introduce(place, client, book));
         }
         Some(match overflow {
-            Overflow::PerAddress => refused(&self.replies.too_many_from_address, true),
-            Overflow::Total | Overflow::Incoming => refused(&self.replies.too_many, true),
+            Overflow::PerAddress => refused(&self.replies.too_many_from_address, Reason::PerAddress),
+            Overflow::Total => refused(&self.replies.too_many, Reason::Total),
+            Overflow::Incoming => refused(&self.replies.too_many, Reason::Incoming),
         })
     }
 
@@ -266,11 +302,11 @@ impl Ips {
     }
 
     /// Carries out what the engine wants, in its order.
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         self.carry_out_telling(journal::write);
     }
 
-    fn carry_out_telling(&mut self, tell: impl Fn(&Event)) {
+    pub(super) fn carry_out_telling(&mut self, tell: impl Fn(&Event)) {
         let (mut changes, mut others) = (Vec::new(), Vec::new());
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
@@ -297,6 +333,7 @@ impl Ips {
                 }
                 Effect::Store(record) => entries.push(Entry::Change(record)),
                 Effect::Log(event) => {
+                    self.tally.handle(&event);
                     tell(&event);
                     if let Some(ids) = &self.ids {
                         ids.write(&event);
@@ -307,97 +344,11 @@ impl Ips {
         }
         self.store.write(entries);
     }
-
-    fn answer(&mut self, request: Request) {
-        let now = clock::now();
-        // An administrator who has stopped waiting still gets what was asked for; only the answer is lost.
-        match request {
-            Request::Block { network, span, comment, author, force, answer } => {
-                let mut result = self.engine.block(network, span, comment, author, force, now);
-                self.carry_out();
-                if let Ok(view) = &mut result {
-                    view.kernel_problem = self.enforcer.problem(List::Blocks, network);
-                }
-                let _ = answer.send(result);
-            }
-            Request::Unblock { network, author, answer } => {
-                let mut result = self.engine.unblock(network, author, now);
-                self.carry_out();
-                if let Ok(removed) = &mut result {
-                    removed.kernel_problem = self.enforcer.problem(List::Blocks, network);
-                }
-                let _ = answer.send(result);
-            }
-            Request::Never { network, span, comment, author, force, answer } => {
-                let result = self.engine.never(network, span, comment, author, force, now);
-                self.carry_out();
-                let _ = answer.send(result);
-            }
-            Request::ForgetNever { network, author, answer } => {
-                let mut result = self.engine.forget_never(network, author, now);
-                self.carry_out();
-                if let Ok(removed) = &mut result {
-                    removed.kernel_problem = self.enforcer.problem(List::Never, network);
-                }
-                let _ = answer.send(result);
-            }
-            Request::Import { list, wishes, author, dry_run, force, answer } => {
-                let manner = Manner { author: &author, dry_run, force };
-                let outcomes = match list {
-                    List::Blocks => self.engine.import_blocks(wishes, manner, now),
-                    List::Never => self.engine.import_nevers(wishes, manner, now),
-                };
-                self.carry_out_telling(journal::whisper);
-                if !dry_run {
-                    journal::imported(list, &outcomes, &author);
-                }
-                let _ = answer.send(outcomes);
-            }
-            Request::Blocks(answer) => drop(answer.send(self.engine.blocks(now.instant).collect())),
-            Request::Nevers(answer) => drop(answer.send(self.engine.nevers().cloned().collect())),
-            Request::Standing(address, answer) => {
-                drop(answer.send(self.engine.standing(ClientAddr::new(address), now)));
-            }
-            Request::Neighbourhood(network, answer) => {
-                drop(answer.send(self.engine.neighbourhood(network, now)));
-            }
-            Request::Reload(wanted, answer) => {
-                let Reload { policy, limits, replies } = *wanted;
-                self.engine.set_policy(policy);
-                self.sessions.set_limits(limits);
-                self.replies = replies;
-                let _ = answer.send(());
-            }
-            Request::Policy(answer) => drop(answer.send(self.engine.policy().clone())),
-            Request::Count(answer) => drop(answer.send(self.count())),
-        }
-    }
-
-    fn count(&self) -> Counts {
-        let (blocks, never, watched) = self.engine.sizes();
-        Counts {
-            books: self.sessions.ledgers().iter().map(view).collect(),
-            open: self.sessions.count() as u64,
-            blocks: blocks as u64,
-            never: never as u64,
-            watched: watched as u64,
-            offences: self.offences,
-            kernel_pending: self.enforcer.pending(),
-        }
-    }
 }
 
-/// What a session book says of itself.
-fn view(ledger: &Ledger) -> SessionsView {
-    let (taken, limits) = (ledger.book.taken(), &ledger.limits);
-    let gauge = |used: u32, limit: u32| Gauge { used: used.into(), limit: limit.into() };
-    SessionsView {
-        total: gauge(taken.total(), limits.maximum_sessions),
-        incoming: gauge(taken.public + taken.reserved, limits.maximum_incoming_sessions),
-        reserved: gauge(taken.reserved, limits.sessions_to_reserve),
-        local: taken.local.into(),
-        admitted: ledger.admitted,
-        overflowed: ledger.overflowed,
-        refused: ledger.refused,
-    }
+/// How many of these messages are judged, and when that begins; none: nobody waits for a decision.
+fn judged(messages: &[Message]) -> Option<(u64, std::time::Instant)> {
+    let is_judged = |message: &&Message| matches!(message, Message::Offence(..) | Message::Report(..));
+    let count = messages.iter().filter(is_judged).count() as u64;
+    (count > 0).then(|| (count, std::time::Instant::now()))
 }

@@ -5,12 +5,11 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aya::maps::IterableMap as _;
+use aya::maps::Array;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, Pod};
 use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit};
@@ -22,6 +21,7 @@ use filter_core::time::Instant;
 use ipnet::IpNet;
 
 use super::KernelError;
+use super::fill::{self, Fill};
 use super::gate::Gate;
 use super::list::{HasLength, List};
 use super::maps::{self, Maps};
@@ -91,6 +91,7 @@ pub struct Filter {
     settings: abi::Settings,
     grace: Duration,
     courtesy: u32,
+    room: [[Fill; 4]; 2],
     /// Held as long as this one writes.
     _lock: File,
 }
@@ -118,12 +119,14 @@ impl Filter {
             .map_max_entries(maps::BLOCK.scopes_v6, scopes_v6)
             .map_max_entries(maps::BLOCK.prefixes_v4, prefixes)
             .map_max_entries(maps::BLOCK.prefixes_v6, prefixes)
+            .map_max_entries(maps::WICKET, gate::words_wicket(hosts_v4.saturating_add(scopes_v6)))
             .default_map_pin_directory(directory)
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
         let mut maps = Maps::open(directory)?;
         let mut settings = write_ports(&mut maps, wanted)?;
+        let room = [fill::room(&maps.blocks)?, fill::room(&maps.nevers)?];
         let blocks = adopt(&maps.blocks, settings.block_gate())?;
         let nevers = adopt(&maps.nevers, settings.never_gate())?;
         settings.block_classes = blocks.classes();
@@ -138,6 +141,7 @@ impl Filter {
             settings,
             grace: wanted.grace,
             courtesy: wanted.courtesy_replies,
+            room,
             _lock: lock,
         })
     }
@@ -191,6 +195,12 @@ impl Filter {
             built_in: entry.built_in != 0,
         });
         Ok(Held { blocks: blocks.collect(), nevers: nevers.collect() })
+    }
+
+    /// How full the maps of both lists are.
+    pub fn fill(&self) -> Vec<Fill> {
+        let [blocks, nevers] = &self.room;
+        fill::filled(blocks, self.blocks.held()).chain(fill::filled(nevers, self.nevers.held())).collect()
     }
 
     /// Runs the program on a frame that no interface has seen; see [`Probe::try_on`].
@@ -300,8 +310,7 @@ fn take<V: Pod + Send + Sync>(
 
 fn adopt<V: Pod + Send + Sync + HasLength>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
     let networks = list.entries()?.into_iter().map(|(network, _)| network);
-    let names = [list.names.gate_v4, list.names.gate_v6];
-    Gate::adopt(names, [list.gate_v4.map().fd().as_fd(), list.gate_v6.map().fd().as_fd()], key, networks)
+    Gate::adopt(list, key, networks)
 }
 
 fn prepare(directory: &Path) -> Result<(), KernelError> {
@@ -335,6 +344,8 @@ fn write_ports(maps: &mut Maps, wanted: &Settings) -> Result<abi::Settings, Kern
         layout_version: LAYOUT_VERSION,
         mode: if wanted.observe { mode::OBSERVE } else { mode::ENFORCE },
         drop_all: u32::from(wanted.drop_all),
+        // Of pinned maps, the size that they were made with stays.
+        wicket: maps.blocks.wicket.as_ref().map_or(0, Array::len),
         seed: if present.seed == 0 { secret::number() } else { present.seed },
         ..present
     })

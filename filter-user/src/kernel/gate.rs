@@ -3,13 +3,16 @@
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aya::Pod;
 use aya::maps::{Array, IterableMap as _, MapData};
-use filter_common::gate::{Key, WORDS_V4};
+use filter_common::gate::Key;
 use filter_core::gate::{Bits, Book, Family};
 use ipnet::IpNet;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::KernelError;
+use super::fill::{Held, place};
+use super::list::List;
 
 /// The words of one gate, shared with the kernel.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ impl Words {
 struct Memory {
     v4: Words,
     v6: Words,
+    wicket: Option<Words>,
 }
 
 impl Memory {
@@ -43,6 +47,7 @@ impl Memory {
         match family {
             Family::V4 => self.v4.word(index),
             Family::V6 => self.v6.word(index),
+            Family::Wicket => self.wicket.as_ref()?.word(index),
         }
     }
 }
@@ -65,11 +70,16 @@ impl Bits for Memory {
 struct Wanted {
     v4: Vec<u64>,
     v6: Vec<u64>,
+    wicket: Vec<u64>,
 }
 
 impl Bits for Wanted {
     fn set(&mut self, family: Family, word: u32, bits: u64) {
-        let words = if family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
+        let words = match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+            Family::Wicket => &mut self.wicket,
+        };
         words[word as usize] |= bits;
     }
 
@@ -78,14 +88,22 @@ impl Bits for Wanted {
     }
 }
 
-/// How many pairs of a gate are not empty.
-pub(super) fn pairs(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
+/// How many networks something is near, by a gate.
+pub(super) fn networks(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
+    count(gate, gate.len() / 2)
+}
+
+/// How many bits of a wicket are set.
+pub(super) fn marks(wicket: &Array<MapData, u64>) -> Result<u64, KernelError> {
+    count(wicket, 0)
+}
+
+/// Bits that are set, those that lie `half` words apart as one.
+fn count(gate: &Array<MapData, u64>, half: u32) -> Result<u64, KernelError> {
     let words = Words::map("a gate", gate.map().fd().as_fd(), gate.len())?;
-    let pairs = |word: u64| u64::from(((word | word >> 1) & 0x5555_5555_5555_5555).count_ones());
-    Ok((0..gate.len())
-        .filter_map(|index| words.word(index))
-        .map(|word| pairs(word.load(Ordering::Relaxed)))
-        .sum())
+    let word = |index| words.word(index).map_or(0, |word| word.load(Ordering::Relaxed));
+    let both = (0..gate.len() - half).map(|index| word(index) | word(index + half));
+    Ok(both.map(|word| u64::from(word.count_ones())).sum())
 }
 
 /// The gates of one list, with the book of what stands behind their bits.
@@ -93,26 +111,38 @@ pub(super) fn pairs(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
 pub(super) struct Gate {
     memory: Memory,
     book: Book,
+    held: Held,
 }
 
 impl Gate {
     /// Takes over the gates of a list that holds these entries: missing bits are set, then stale ones cleared.
-    pub(super) fn adopt(
-        names: [&'static str; 2],
-        fds: [BorrowedFd<'_>; 2],
+    pub(super) fn adopt<V: Pod>(
+        list: &List<V>,
         key: Key,
         entries: impl Iterator<Item = IpNet>,
     ) -> Result<Self, KernelError> {
+        let (names, words_v4) = (list.names, key.words_v4());
+        let wicket = names.wicket.zip(list.wicket.as_ref());
         let memory = Memory {
-            v4: Words::map(names[0], fds[0], WORDS_V4)?,
-            v6: Words::map(names[1], fds[1], key.words)?,
+            v4: Words::map(names.gate_v4, list.gate_v4.map().fd().as_fd(), words_v4)?,
+            v6: Words::map(names.gate_v6, list.gate_v6.map().fd().as_fd(), key.words)?,
+            wicket: wicket
+                .map(|(name, map)| Words::map(name, map.map().fd().as_fd(), key.wicket))
+                .transpose()?,
         };
-        let mut wanted = Wanted { v4: vec![0; WORDS_V4 as usize], v6: vec![0; key.words as usize] };
-        let mut book = Book::new(key);
+        let mut wanted = Wanted {
+            v4: vec![0; words_v4 as usize],
+            v6: vec![0; key.words as usize],
+            wicket: vec![0; key.wicket as usize],
+        };
+        let (mut book, mut held) = (Book::new(key), Held::default());
         for network in entries {
             book.add(&network, &mut wanted);
+            held[place(&network)] += 1;
         }
-        for (family, words) in [(Family::V4, wanted.v4), (Family::V6, wanted.v6)] {
+        for (family, words) in
+            [(Family::V4, wanted.v4), (Family::V6, wanted.v6), (Family::Wicket, wanted.wicket)]
+        {
             for (index, bits) in (0..).zip(words) {
                 let Some(word) = memory.word(family, index) else { continue };
                 if word.load(Ordering::Relaxed) != bits {
@@ -122,7 +152,7 @@ impl Gate {
                 }
             }
         }
-        Ok(Self { memory, book })
+        Ok(Self { memory, book, held })
     }
 
     /// Whether the list has an entry for exactly this network.
@@ -132,12 +162,24 @@ impl Gate {
 
     /// An entry is in its map now.
     pub(super) fn open_for(&mut self, network: &IpNet) {
+        if !self.knows(network) {
+            self.held[place(network)] += 1;
+        }
         self.book.add(network, &mut self.memory);
     }
 
     /// An entry is about to leave its map.
     pub(super) fn close_for(&mut self, network: &IpNet) {
+        if self.knows(network) {
+            let held = &mut self.held[place(network)];
+            *held = held.saturating_sub(1);
+        }
         self.book.remove(network, &mut self.memory);
+    }
+
+    /// How many entries there are in each map of the list.
+    pub(super) const fn held(&self) -> Held {
+        self.held
     }
 
     /// The classes of IPv6 prefixes that the kernel must ask for.

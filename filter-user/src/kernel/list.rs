@@ -29,6 +29,7 @@ pub(super) struct List<V: Pod> {
     pub(super) prefixes_v6: LpmTrie<MapData, PrefixV6, V>,
     pub(super) gate_v4: Array<MapData, u64>,
     pub(super) gate_v6: Array<MapData, u64>,
+    pub(super) wicket: Option<Array<MapData, u64>>,
 }
 
 impl<V: Pod + Send + Sync> List<V> {
@@ -42,13 +43,19 @@ impl<V: Pod + Send + Sync> List<V> {
             prefixes_v6: pinned(directory, names.prefixes_v6)?,
             gate_v4: pinned(directory, names.gate_v4)?,
             gate_v6: pinned(directory, names.gate_v6)?,
+            wicket: names.wicket.map(|name| pinned(directory, name)).transpose()?,
         })
     }
 
     /// What the gates say about a source.
     pub(super) fn near(&self, source: Source, key: gate::Key) -> Near {
         let word = |words: &Array<MapData, u64>, index: u32| words.get(&index, 0).unwrap_or(0);
-        gate::near(source, |index| word(&self.gate_v4, index), || key, |index| word(&self.gate_v6, index))
+        let (v4, v6) = (|index| word(&self.gate_v4, index), |index| word(&self.gate_v6, index));
+        let is_host = || {
+            let mark = gate::mark(key, source);
+            self.wicket.as_ref().is_none_or(|words| mark.is_in(word(words, mark.word)))
+        };
+        gate::near(source, key.length, v4, || key, v6, is_host)
     }
 
     /// The value for exactly this host or /64.

@@ -33,12 +33,16 @@ pub(super) struct Names {
     pub(super) prefixes_v6: &'static str,
     pub(super) gate_v4: &'static str,
     pub(super) gate_v6: &'static str,
+    /// The block list alone has one.
+    pub(super) wicket: Option<&'static str>,
 }
 
 impl Names {
-    /// All of them.
-    pub(super) const fn all(&self) -> [&'static str; 6] {
-        [self.hosts_v4, self.scopes_v6, self.prefixes_v4, self.prefixes_v6, self.gate_v4, self.gate_v6]
+    /// Whether a name is one of them.
+    fn has(&self, name: &str) -> bool {
+        let Self { hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate_v4, gate_v6, wicket } = *self;
+        [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate_v4, gate_v6].contains(&name)
+            || wicket == Some(name)
     }
 }
 
@@ -50,6 +54,7 @@ pub(super) static BLOCK: Names = Names {
     prefixes_v6: "BLOCK_PREFIXES_V6",
     gate_v4: "BLOCK_GATE_V4",
     gate_v6: "BLOCK_GATE_V6",
+    wicket: Some(WICKET),
 };
 /// The never-block list.
 pub(super) static NEVER: Names = Names {
@@ -59,7 +64,9 @@ pub(super) static NEVER: Names = Names {
     prefixes_v6: "NEVER_PREFIXES_V6",
     gate_v4: "NEVER_GATE_V4",
     gate_v6: "NEVER_GATE_V6",
+    wicket: None,
 };
+pub(super) const WICKET: &str = "BLOCK_WICKET";
 pub(super) const PROTECTED_PORTS: &str = "PROTECTED_PORTS";
 pub(super) const SETTINGS: &str = "SETTINGS";
 pub(super) const COUNTERS: &str = "COUNTERS_BY_REASON";
@@ -69,7 +76,7 @@ const TICK: &str = "TICK";
 /// Whether a pin is one of ours.
 pub(super) fn is_map(name: &str) -> bool {
     let single = [PROTECTED_PORTS, SETTINGS, COUNTERS, REPORTS, TICK];
-    BLOCK.all().contains(&name) || NEVER.all().contains(&name) || single.contains(&name)
+    BLOCK.has(name) || NEVER.has(name) || single.contains(&name)
 }
 
 /// All maps that user space reads or writes.

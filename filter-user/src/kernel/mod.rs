@@ -2,7 +2,7 @@
 //!
 //! The only module that names aya. [`filter`] loads the program and is the one writer of the maps: [`list`] is one list's
 //! maps, [`gate`] its gates, [`sorted`] and [`mod@batch`] bring many entries at once. [`attach`] is about interfaces,
-//! [`interface`] asks netlink, [`view`] reads pinned maps for the command line, [`reports`] hears of drops, [`probe`] asks
+//! [`interface`] asks netlink, [`fill`] knows how full they are, [`view`] reads pinned maps for the command line, [`reports`] hears of drops, [`probe`] asks
 //! the program about a frame. Everything that lasts is pinned: the filter outlives whoever loaded it, until [`unload`].
 
 mod attach;
@@ -10,6 +10,7 @@ mod batch;
 #[cfg(debug_assertions)]
 mod diagnostics;
 mod error;
+mod fill;
 mod filter;
 mod gate;
 mod interface;
@@ -22,6 +23,7 @@ mod view;
 
 pub use attach::{Attachment, unload, unload_own};
 pub use error::KernelError;
+pub use fill::Fill;
 pub use filter::{Capacity, Filter, Refused, Settings};
 pub use interface::{Mode, Surroundings, surroundings};
 pub use probe::Probe;

@@ -11,6 +11,7 @@ use filter_core::event::EventId;
 use filter_core::policy::Policy;
 use filter_core::replay::{Before, Outcome, Replay};
 use filter_core::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use setting::{Changed, NotASetting, Setting, changes};
@@ -31,7 +32,7 @@ pub struct Question {
 }
 
 /// What it came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// How many clients more and fewer, and whom of them it would harm, in one sentence.
     pub summary: String,

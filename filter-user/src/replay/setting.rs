@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use filter_core::offence::Kind;
 use filter_core::policy::Policy;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest span, as in the configuration.
@@ -50,7 +51,7 @@ pub enum NotASetting {
 }
 
 /// One setting that is replayed with another value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
     /// Its name in the configuration.
     pub setting: String,

@@ -1,5 +1,6 @@
 //! The event log in the database: written by the one writer, read by anybody through a connection of its own.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,12 @@ pub struct History {
 impl History {
     pub(super) const fn new(path: PathBuf) -> Self {
         Self { path }
+    }
+
+    /// Bytes of the files that the log is part of.
+    pub(super) fn size(&self) -> u64 {
+        let waiting = self.path.with_extension("db-wal");
+        [&self.path, &waiting].into_iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum()
     }
 
     /// The log of a state directory, with an agent or without, and both lists as they are now. Writes nothing.
@@ -145,6 +152,29 @@ impl History {
         self.query(&sql, params_from_iter(answers.iter().chain(events).map(|id| number(*id))))
     }
 
+    /// How many events there were in each of the last hours, the oldest first: by what happened, and offences by their kind.
+    /// Reads the disk, and of it the events of that time only.
+    pub fn hours(&self, now: Timestamp, hours: usize) -> rusqlite::Result<BTreeMap<String, Vec<u64>>> {
+        let span = Duration::from_hours(u64::try_from(hours).unwrap_or(u64::MAX));
+        let since = now.before(span).as_millis();
+        let database = self.connect()?;
+        let first = first_since(&database, since)?;
+        let sql = "SELECT coalesce(json_extract(what, '$.kind'), kind) AS name, (time - ?2) / 3600000 AS hour, count(*) \
+                   FROM event WHERE id >= ?1 AND time >= ?2 GROUP BY name, hour";
+        let mut statement = database.prepare(sql)?;
+        let mut rows = statement.query([first, since])?;
+        let mut counts = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let series: &mut Vec<u64> = counts.entry(row.get(0)?).or_insert_with(|| vec![0; hours]);
+            let hour =
+                usize::try_from(row.get::<_, i64>(1)?).unwrap_or(usize::MAX).min(hours.saturating_sub(1));
+            if let Some(count) = series.get_mut(hour) {
+                *count += u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            }
+        }
+        Ok(counts)
+    }
+
     fn query(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
         self.connect()?.prepare(sql)?.query_map(values, event_of)?.collect()
     }
@@ -153,6 +183,24 @@ impl History {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Connection::open_with_flags(&self.path, flags)
     }
+}
+
+/// An event from which on all are of that time; the log is in the order of time, as far as the wall clock is, and times have no index.
+fn first_since(database: &Connection, since: i64) -> rusqlite::Result<i64> {
+    let (mut low, mut high): (i64, i64) =
+        database.query_row("SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM event", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let mut statement = database.prepare("SELECT time FROM event WHERE id >= ?1 ORDER BY id LIMIT 1")?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if statement.query_row([middle], |row| row.get::<_, i64>(0))? < since {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
 }
 
 /// Enters an event, and itself into those that it answers for.

@@ -227,6 +227,16 @@ impl Store {
         wait.await.unwrap_or_else(|_| Err(NotDurable("the writer has ended".to_owned())))
     }
 
+    /// Changes and events on their way to the writer.
+    pub fn queued(&self) -> u64 {
+        self.trouble.queued.load(Ordering::Relaxed) as u64
+    }
+
+    /// Bytes of the database and of what has not been moved into it yet.
+    pub fn size(&self) -> u64 {
+        self.history.size()
+    }
+
     /// Changes that wait for a disk that takes them.
     pub fn pending(&self) -> u64 {
         self.trouble.pending.load(Ordering::Relaxed)
@@ -425,6 +435,13 @@ mod tests {
         drop(Store::open(directory.path()).unwrap());
         let database = rusqlite::Connection::open(directory.path().join("gatepost.db")).unwrap();
         database.pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(Store::open(directory.path()), Err(StoreError::Newer { found: 99, .. })));
+        // The first owner's thread may not have noticed yet that it owns no more.
+        let opened = loop {
+            match Store::open(directory.path()) {
+                Err(StoreError::Taken(_)) => std::thread::yield_now(),
+                opened => break opened,
+            }
+        };
+        assert!(matches!(opened, Err(StoreError::Newer { found: 99, .. })));
     }
 }

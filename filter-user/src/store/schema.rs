@@ -157,6 +157,7 @@ fn block_of(row: &Row<'_>) -> rusqlite::Result<Block> {
         origin: match row.get_ref(1)?.as_str()? {
             "smtp" => Origin::Smtp,
             "login" => Origin::Login,
+            "feed" => Origin::Feed,
             _ => Origin::Manual,
         },
         reason: row.get(2)?,
@@ -182,4 +183,58 @@ fn never_of(row: &Row<'_>) -> rusqlite::Result<Never> {
 fn network_of(row: &Row<'_>) -> rusqlite::Result<IpNet> {
     let text: String = row.get(0)?;
     text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as its version left it.
+    fn database_of(version: usize, path: &Path) {
+        let database = Connection::open(path).unwrap();
+        for step in &MIGRATIONS[..version] {
+            database.execute_batch(step).unwrap();
+        }
+        database.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+        let rows = "INSERT INTO block (network, origin, reason, author, since, until)
+                    VALUES ('192.0.2.7/32', 'smtp', 'score 1050', 'engine', 1, 2);
+                    INSERT INTO never (network, comment, author, since, until)
+                    VALUES ('2001:db8::/48', 'branch office', 'root', 3, NULL);";
+        database.execute_batch(rows).unwrap();
+    }
+
+    #[test]
+    fn a_database_of_every_earlier_version_is_brought_up_to_date() {
+        for version in 1..=MIGRATIONS.len() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("gatepost.db");
+            database_of(version, &path);
+            for _ in 0..2 {
+                let (database, stored) = open(&path).unwrap();
+                let found: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+                assert_eq!(usize::try_from(found), Ok(MIGRATIONS.len()), "from version {version}");
+                let [block] = stored.blocks.as_slice() else { panic!("{:?}", stored.blocks) };
+                let [never] = stored.nevers.as_slice() else { panic!("{:?}", stored.nevers) };
+                assert_eq!((block.reason.as_str(), block.until.as_millis()), ("score 1050", 2));
+                assert_eq!((never.comment.as_str(), never.until), ("branch office", None));
+                assert!(!block.observed && block.event == EventId(0));
+                for table in ["event", "user", "token", "audit"] {
+                    let count = format!("SELECT count(*) FROM {table}");
+                    assert_eq!(database.query_row(&count, [], |row| row.get::<_, i64>(0)), Ok(0), "{table}");
+                }
+            }
+            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is set aside");
+        }
+    }
+
+    #[test]
+    fn a_database_of_a_later_version_is_left_alone_and_the_remedy_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gatepost.db");
+        database_of(MIGRATIONS.len(), &path);
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+        assert!(error.to_string().contains("install the version that wrote it"), "{error}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use filter_core::engine::Record;
 use filter_core::event::Event;
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{AccessRecord, NotDurable, QUEUE_LIMIT, access, history};
 use crate::clock;
+use crate::telemetry::histogram;
 
 /// Changes that share one transaction; more would only make the first ones wait. What comes in one job stays together.
 const GROUP_LIMIT: usize = 1024;
@@ -57,6 +58,10 @@ impl Trouble {
     /// An entry that had a place in the queue does not reach the writer.
     pub(super) fn lose(&self, entry: &Entry) {
         self.queued.fetch_sub(1, Ordering::Relaxed);
+        self.count_lost(entry);
+    }
+
+    fn count_lost(&self, entry: &Entry) {
         let lost = if matches!(entry, Entry::Event(_)) { &self.events_lost } else { &self.lost };
         lost.fetch_add(1, Ordering::Relaxed);
     }
@@ -90,7 +95,11 @@ pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Tro
             }
             next = if group < GROUP_LIMIT { queue.try_recv().ok() } else { None };
         }
-        let outcome = write_all(&mut database, &mut pending, &trouble.lost);
+        let begun = (!pending.is_empty()).then(Instant::now);
+        let outcome = write_all(&mut database, &mut pending, trouble);
+        if let Some(begun) = begun {
+            histogram::STORE_COMMIT.observe(begun.elapsed());
+        }
         if written >= PRUNE_EVERY && outcome.is_ok() {
             written = 0;
             if let Err(error) = history::prune(&database, clock::now().wall) {
@@ -118,16 +127,14 @@ pub(super) fn run(mut database: Connection, queue: &Receiver<Job>, trouble: &Tro
 fn write_all(
     database: &mut Connection,
     pending: &mut VecDeque<Entry>,
-    lost: &AtomicU64,
+    trouble: &Trouble,
 ) -> rusqlite::Result<()> {
     let Err(error) = write(database, pending.make_contiguous()) else {
         pending.clear();
         return Ok(());
     };
     if !is_about_the_record(&error) {
-        let too_many = pending.len().saturating_sub(QUEUE_LIMIT);
-        pending.drain(..too_many);
-        lost.fetch_add(too_many as u64, Ordering::Relaxed);
+        shed(pending, QUEUE_LIMIT, trouble);
         return Err(error);
     }
     // One record that the database will never take must not hold up the others.
@@ -136,13 +143,32 @@ fn write_all(
             Ok(()) => {}
             Err(error) if is_about_the_record(&error) => {
                 tracing::error!(%error, ?record, "a change cannot be stored and is lost at a restart");
-                lost.fetch_add(1, Ordering::Relaxed);
+                trouble.count_lost(record);
             }
             Err(error) => return Err(error),
         }
         pending.pop_front();
     }
     Ok(())
+}
+
+/// Gives up what is too much to wait: the oldest events first, for without a change a block would not outlive the agent.
+fn shed(pending: &mut VecDeque<Entry>, limit: usize, trouble: &Trouble) {
+    let mut too_many = pending.len().saturating_sub(limit);
+    if too_many == 0 {
+        return;
+    }
+    pending.retain(|entry| {
+        let goes = too_many > 0 && matches!(entry, Entry::Event(_));
+        if goes {
+            too_many -= 1;
+            trouble.count_lost(entry);
+        }
+        !goes
+    });
+    for entry in pending.drain(..too_many.min(pending.len())) {
+        trouble.count_lost(&entry);
+    }
 }
 
 fn is_about_the_record(error: &rusqlite::Error) -> bool {
@@ -200,4 +226,30 @@ fn apply(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()>
         }
     }
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_core::event::{EventId, What};
+    use filter_core::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn events_give_way_to_changes_and_each_is_counted_as_what_it_is() {
+        let network = "192.0.2.7/32".parse().unwrap();
+        let event = |id| {
+            let (id, time) = (EventId(id), Timestamp::from_millis(0));
+            Entry::Event(Event { id, time, network, what: What::NoRoom, answered_by: None })
+        };
+        let change = || Entry::Change(Record::DropBlock(network));
+        let mut pending: VecDeque<_> = [change(), event(1), event(2), change(), event(3)].into();
+        let trouble = Trouble::default();
+        shed(&mut pending, 3, &trouble);
+        assert!(matches!(pending.make_contiguous(), [Entry::Change(_), Entry::Change(_), Entry::Event(_)]));
+        shed(&mut pending, 1, &trouble);
+        assert!(matches!(pending.make_contiguous(), [Entry::Change(_)]));
+        let lost = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        assert_eq!((lost(&trouble.events_lost), lost(&trouble.lost)), (3, 1));
+    }
 }

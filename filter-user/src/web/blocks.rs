@@ -87,7 +87,7 @@ fn search(wanted: &Wanted) -> Markup {
                     label for="origin" { "Origin" }
                     select id="origin" name="origin" {
                         option value="" { "all" }
-                        @for origin in [Origin::Smtp, Origin::Login, Origin::Manual] {
+                        @for origin in [Origin::Smtp, Origin::Login, Origin::Manual, Origin::Feed] {
                             option value=(origin.name()) selected[wanted.origin == origin.name()] { (origin.name()) }
                         }
                     }

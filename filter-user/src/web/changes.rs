@@ -87,8 +87,10 @@ fn request(fields: &Fields) -> Result<ListRequest, String> {
     Ok(ListRequest {
         network: fields.text("network").to_owned(),
         minutes: fields.number("minutes")?,
+        until: None,
         comment: fields.text("comment").to_owned(),
         force: fields.has("force"),
+        feed: None,
     })
 }
 

@@ -12,7 +12,7 @@ use filter_core::access::Role;
 
 use super::client::{Visitor, is_own_page};
 use super::server::Peer;
-use super::{Web, cookie, page};
+use super::{Web, cookie, health, page};
 use crate::control::{Author, Identity, Problem};
 
 /// Largest form, in bytes.
@@ -24,6 +24,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Lets a request through, or answers it.
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
+    if let Some(answer) = health::answer(&web.api, request.method().clone(), &path).await {
+        return dress(answer, &path);
+    }
     let response = match check(&web, request).await {
         Ok(request) => next.run(request).await,
         Err(refusal) => *refusal,
@@ -64,7 +67,7 @@ async fn check(web: &Web, mut request: Request) -> Result<Request, Box<Response>
         return Ok(request);
     }
     let Some(identity) = identify(web, request.headers(), visitor).await? else {
-        if path.starts_with("/api/") || changes {
+        if is_api(&path) || changes {
             return Err(refuse(
                 StatusCode::UNAUTHORIZED,
                 "sign in first, or show a token (`gatepost token create`) as `Authorization: Bearer …`",
@@ -80,12 +83,17 @@ async fn check(web: &Web, mut request: Request) -> Result<Request, Box<Response>
             )
         })?;
     }
-    if path.starts_with("/api/") {
+    if is_api(&path) {
         permit(&identity, request.method(), &path).map_err(|problem| Box::new(problem.into_response()))?;
     }
     request.extensions_mut().insert(ConnectInfo(Author(identity.name.clone())));
     request.extensions_mut().insert(identity);
     Ok(request)
+}
+
+/// Whether a path is for programs, and not one of the pages.
+fn is_api(path: &str) -> bool {
+    path.starts_with("/api/") || path == "/metrics"
 }
 
 /// Whether somebody may ask this of the API.
@@ -148,7 +156,7 @@ async fn carries(request: Request, csrf: &str) -> Option<Request> {
 
 /// A refusal as whoever asked can read it.
 pub(super) fn answer(path: &str, problem: Problem) -> Response {
-    if path.starts_with("/api/") { problem.into_response() } else { page::alone(&problem) }
+    if is_api(path) { problem.into_response() } else { page::alone(&problem) }
 }
 
 /// The headers that every answer carries.

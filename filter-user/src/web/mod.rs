@@ -10,15 +10,20 @@ mod changes;
 mod client;
 mod clients;
 mod cookie;
+mod day;
 mod events;
 mod fields;
 mod gate;
+mod health;
+mod metrics;
 mod nevers;
 mod overview;
 mod page;
 mod pager;
 mod people;
 mod server;
+mod sessions;
+mod settings;
 mod sign_in;
 mod value;
 
@@ -30,6 +35,7 @@ use filter_core::client::ClientAddr;
 use filter_core::offence::{Kind, Offence};
 use filter_core::service::ServiceName;
 
+pub use metrics::metrics_router;
 pub use server::{WebError, bind, serve};
 
 use client::{Doorplate, Visitor};
@@ -79,9 +85,13 @@ pub fn router(config: &Config, agent: Agent) -> Router {
         .route("/never/add", post(changes::add_never))
         .route("/never/remove", post(changes::remove_nevers))
         .route("/undo", post(changes::undo))
+        .route("/sessions", get(sessions::show))
+        .route("/sessions/end", post(sessions::end))
         .route("/client", get(clients::show))
         .route("/events", get(events::show))
         .route("/events/export", get(events::export))
+        .route("/settings", get(settings::show))
+        .route("/settings/replay", post(settings::replay))
         .route("/access", get(people::show))
         .route("/sign-in", get(sign_in::show).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))

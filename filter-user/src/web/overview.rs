@@ -2,14 +2,15 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use filter_core::admin::{Gauge, StatusView};
+use filter_core::admin::{Gauge, SessionsView, StatusView};
 use maud::{Markup, html};
 
-use super::Web;
 use super::api::Api;
 use super::page::{self, Page};
 use super::value::{bytes, duration, number, time};
+use super::{Web, day};
 use crate::clock;
+use crate::control::Statistics;
 
 /// How full a limit is before it is coloured as near, in percent.
 const NEAR: u64 = 80;
@@ -19,11 +20,15 @@ pub(super) async fn show(State(web): State<Web>, api: Api) -> Response {
         Ok(status) => status,
         Err(problem) => return page::problem(&api, "/", &problem).into_response(),
     };
+    let statistics = api.get::<Statistics>("/api/v1/statistics").await.ok();
     let notice = web.access.take(&api.identity).await;
-    Page::new(&api, "/", "Overview", content(&status)).every(5).with(notice).into_response()
+    Page::new(&api, "/", "Overview", content(&status, statistics.as_ref()))
+        .every(5)
+        .with(notice)
+        .into_response()
 }
 
-fn content(status: &StatusView) -> Markup {
+fn content(status: &StatusView, statistics: Option<&Statistics>) -> Markup {
     let up = duration(clock::now().wall.since(status.started));
     let is_observing = status.mode == "observe";
     html! {
@@ -36,8 +41,8 @@ fn content(status: &StatusView) -> Markup {
         }
         div id="trouble" data-live { (trouble(status)) }
         div.tiles id="tiles" data-live {
-            (tile(status.blocks, "on the block list"))
-            (tile(status.sessions.total.used, "open sessions"))
+            (door("/blocks", status.blocks, "on the block list"))
+            (door("/sessions", open_sessions(status), "open sessions"))
             (tile(status.watched, "clients with a score"))
             (tile(status.kernel.map_or(0, |kernel| kernel.dropped), "packets dropped"))
             (tile(status.messages, "messages accepted"))
@@ -61,12 +66,41 @@ fn content(status: &StatusView) -> Markup {
                     p.empty { b { "No kernel filter" } "Blocks are enforced when a connection is accepted." }
                 }
             }
+            section.card aria-labelledby="nearest-head" {
+                h2 id="nearest-head" { "Nearest to being blocked" }
+                div id="nearest" data-live { (told(statistics, day::nearest)) }
+            }
+            section.card aria-labelledby="day-head" {
+                h2 id="day-head" { "Events of the last 24 hours" }
+                div id="day" data-live { (told(statistics, day::events)) }
+            }
             section.card aria-labelledby="parts-head" {
                 h2 id="parts-head" { "Parts" }
                 div id="parts" data-live { (parts(status)) }
             }
         }
     }
+}
+
+/// What the statistics say, if they can be read.
+fn told(statistics: Option<&Statistics>, tell: fn(&Statistics) -> Markup) -> Markup {
+    match statistics {
+        Some(statistics) => tell(statistics),
+        None => {
+            html! { p.notice.warn role="alert" { "The event log cannot be read; look at the disk of the state directory." } }
+        }
+    }
+}
+
+/// Those of all books.
+fn open_sessions(status: &StatusView) -> u64 {
+    let own = status.services.iter().filter_map(|service| service.sessions.as_ref());
+    own.map(|sessions| sessions.total.used).sum::<u64>() + status.sessions.total.used
+}
+
+/// A tile that leads to what it counts.
+fn door(path: &str, count: u64, what: &str) -> Markup {
+    html! { a.tile href=(path) { b { (number(count)) } span { (what) } } }
 }
 
 fn tile(count: u64, what: &str) -> Markup {
@@ -87,13 +121,26 @@ fn gauge(name: &str, Gauge { used, limit }: Gauge) -> Markup {
 fn sessions(status: &StatusView) -> Markup {
     let sessions = &status.sessions;
     html! {
-        (gauge("All sessions", sessions.total))
-        (gauge("Incoming", sessions.incoming))
-        @if sessions.reserved.limit > 0 { (gauge("In reserved places", sessions.reserved)) }
+        (gauges(sessions))
+        @for service in &status.services {
+            @if let Some(own) = &service.sessions {
+                h3 { "Service " (service.name) ", with limits of its own" }
+                (gauges(own))
+            }
+        }
         p.muted.small {
             (number(sessions.local)) " local. Since the start: " (number(sessions.admitted)) " admitted, "
             (number(sessions.overflowed)) " over a limit, " (number(sessions.refused)) " refused as blocked."
         }
+    }
+}
+
+/// One book against its limits.
+fn gauges(sessions: &SessionsView) -> Markup {
+    html! {
+        (gauge("All sessions", sessions.total))
+        (gauge("Incoming", sessions.incoming))
+        @if sessions.reserved.limit > 0 { (gauge("In reserved places", sessions.reserved)) }
     }
 }
 
@@ -132,7 +179,11 @@ fn parts(status: &StatusView) -> Markup {
                 dd { (number(kernel.dropped)) " dropped (" (bytes(kernel.dropped_bytes)) "), " (number(kernel.passed)) " passed" }
             }
             dt { "Never blocked" } dd { (number(status.never)) " entries" }
-            dt { "State" } dd.mono { (status.state_directory) }
+            dt { "Store" }
+            dd {
+                span.mono { (status.state_directory) } " "
+                @if status.store_pending > 0 { span.badge.bad { "waits for the disk" } } @else { span.badge.good { "up to date" } }
+            }
             dt { "Started" } dd { (time(status.started)) }
         }
     }

@@ -10,12 +10,14 @@ use super::assets::{ICON, SCRIPT, STYLE};
 use crate::control::{Identity, Notice, Problem};
 
 /// The pages that one can go to, in their order.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 7] = [
     ("/", "Overview"),
+    ("/sessions", "Sessions"),
     ("/blocks", "Block list"),
     ("/never", "Never-block list"),
     ("/events", "Event log"),
     ("/client", "Why?"),
+    ("/settings", "Settings"),
 ];
 /// The one that is for administrators.
 const ACCESS: (&str, &str) = ("/access", "Access");

@@ -19,6 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use crate::control::Problem;
+
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS_LIMIT: usize = 256;
 /// How long a browser may take to send the head of a request, and an idle connection stays.
@@ -34,21 +36,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Why the web admin cannot be reached.
+/// Why nobody can ask over TCP.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} for the web admin: {source}; set `listen` in [web] to a free port of this machine"
-)]
+#[error("cannot listen on {address}: {source}; set `listen` in [{section}] to a free port of this machine")]
 pub struct WebError {
     /// Where.
     pub address: SocketAddr,
+    /// The section of the configuration that wants it.
+    pub section: &'static str,
     /// What the system says.
     pub source: io::Error,
 }
 
-/// Opens the socket.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, WebError> {
-    TcpListener::bind(address).await.map_err(|source| WebError { address, source })
+/// Opens the socket that a section of the configuration wants.
+pub async fn bind(address: SocketAddr, section: &'static str) -> Result<TcpListener, WebError> {
+    TcpListener::bind(address).await.map_err(|source| WebError { address, section, source })
 }
 
 /// Answers requests until the task is dropped, and every connection with it.
@@ -83,8 +85,9 @@ async fn answer(
 ) -> Result<Response, std::convert::Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
-    match tokio::time::timeout(ANSWER_TIMEOUT, router.oneshot(request)).await {
-        Ok(answer) => answer,
-        Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
-    }
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, router.oneshot(request)).await;
+    answer.unwrap_or_else(|_| {
+        let detail = "the answer took too long; ask for less at once";
+        Ok(Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response())
+    })
 }

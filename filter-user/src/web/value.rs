@@ -105,16 +105,36 @@ pub(super) fn event_cost(event: &Event) -> Option<(u32, u64)> {
 /// A column: its name, and a class for its cells.
 pub(super) type Column = (&'static str, &'static str);
 
+/// A column that can be sorted by.
+pub(super) struct Head {
+    pub(super) name: &'static str,
+    /// For its cells.
+    pub(super) class: &'static str,
+    /// The way to the table sorted by it, and how it is sorted now: `ascending`, `descending` or `none`.
+    pub(super) link: Option<(String, &'static str)>,
+}
+
 /// A table that becomes a stack of cards on a phone, and stays a table for who hears it.
 pub(super) fn rows(caption: &str, columns: &[Column], rows: &[Vec<Markup>]) -> Markup {
+    let heads: Vec<_> = columns.iter().map(|(name, class)| Head { name, class, link: None }).collect();
+    sorted_rows(caption, &heads, rows)
+}
+
+/// The same with columns that can be sorted by.
+pub(super) fn sorted_rows(caption: &str, heads: &[Head], rows: &[Vec<Markup>]) -> Markup {
     html! {
         table.stack role="table" {
             caption.hidden { (caption) }
             thead role="rowgroup" {
                 tr role="row" {
-                    @for (name, class) in columns {
+                    @for Head { name, class, link } in heads {
                         @if name.is_empty() {
                             td class=(class) role="cell" {}
+                        } @else if let Some((link, order)) = link {
+                            th class=(class) role="columnheader" scope="col" aria-sort=(order) {
+                                a href=(link) { (name) }
+                                @match *order { "ascending" => " ↑", "descending" => " ↓", _ => "" }
+                            }
                         } @else {
                             th class=(class) role="columnheader" scope="col" { (name) }
                         }
@@ -124,7 +144,7 @@ pub(super) fn rows(caption: &str, columns: &[Column], rows: &[Vec<Markup>]) -> M
             tbody role="rowgroup" {
                 @for row in rows {
                     tr role="row" {
-                        @for (cell, (name, class)) in row.iter().zip(columns) {
+                        @for (cell, Head { name, class, .. }) in row.iter().zip(heads) {
                             td class=(class) role="cell" data-label=(name) { (cell) }
                         }
                     }

@@ -5,6 +5,7 @@ use filter_core::detect::{self, Stage};
 use filter_core::smtp::body::{BodyScanner, StrayEnds};
 use filter_core::smtp::bounds::{Bounds, LineEnds};
 use filter_core::smtp::command::{Verb, announced_size};
+use filter_core::smtp::ehlo::{Auth, Offer, StartTls};
 use filter_core::smtp::mender::Mender;
 use filter_core::smtp::mime::{Finding, MimeReader};
 use filter_core::smtp::{ehlo, line, reply};
@@ -47,10 +48,11 @@ pub(crate) fn reply(data: &[u8]) {
         assert!(found.is_refusal() || kind.is_none());
     }
     let bounds = Bounds { message_size: 1000, recipients: 100, ..Bounds::default() };
-    let narrowed = ehlo::narrow(found.bytes, &bounds);
+    let offer = Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound };
+    let narrowed = ehlo::narrow(found.bytes, offer, &bounds);
     let again = reply::front(&narrowed).ok().flatten();
     assert!(again.is_some_and(|again| again.bytes == narrowed && again.code == found.code));
-    assert_eq!(ehlo::narrow(&narrowed, &bounds), narrowed);
+    assert_eq!(ehlo::narrow(&narrowed, offer, &bounds), narrowed);
 }
 
 /// What is mended is clean, and has the one end that the message has, however it is cut.

@@ -4,7 +4,7 @@
 //! is what several rounds of one measurement come to, [`report`] prints tables and writes them as JSON, [`choice`] says
 //! which rows are wanted. The benches themselves: [`packet`] is the price of one packet, [`wire`] real frames over a veth
 //! pair, [`feed`] the filling of lists, [`score`] an offence in the engine, [`reaction`] the way from a refusal into the
-//! kernel, [`relay`] messages through the edge, [`refuse`] refusals and idle sessions. [`rival`] is netfilter and
+//! kernel, [`relay`] messages through the edge, [`refuse`] refusals and idle sessions, [`page`] the first byte of pages and routes. [`rival`] is netfilter and
 //! xdp-filter, [`proxy`] HAProxy and nginx, which are measured beside us in the same run.
 
 pub mod choice;
@@ -16,6 +16,7 @@ pub mod rig;
 
 pub mod feed;
 pub mod packet;
+pub mod page;
 pub mod proxy;
 pub mod reaction;
 pub mod refuse;

@@ -125,9 +125,15 @@ fn floor(family: Family, table: &mut Table) -> Result<()> {
             cold(&mut rig, Program::Glance, &strangers)?,
         ];
         cells.extend([Cell::Missing("-"), Cell::Missing("-"), Cell::Missing("-")]);
+        tell(&cells);
         table.row(cells);
     }
     Ok(())
+}
+
+/// Told at once, too: the whole takes minutes.
+fn tell(cells: &[Cell]) {
+    println!("packets: {}", cells.iter().map(Cell::print).collect::<Vec<_>>().join(", "));
 }
 
 /// Measures packets that pass and packets that are dropped; `wanted` says which families and lengths.
@@ -139,7 +145,6 @@ pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
     for family in [Family::V4, Family::V6].into_iter().filter(|family| wanted.has(family.name())) {
         floor(family, &mut innocents)?;
         for size in SIZES.into_iter().filter(|size| wanted.has_number(*size)) {
-            println!("packets: {}, {} entries", family.name(), count(size));
             let world = World::new()?;
             let mut rig = Rig::load(SEATS, if size <= LONGEST_TRIE { size } else { 0 })?;
             let mut crowd = Crowd::new(family);
@@ -168,6 +173,7 @@ pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
             } else {
                 cells.extend([Cell::Missing("not tried"), Cell::Missing("not tried")]);
             }
+            tell(&cells);
             innocents.row(cells);
             if size == LONG && family == Family::V4 {
                 dropped(&mut trial, &mut crowd, &mut drops)?;
@@ -186,7 +192,9 @@ fn dropped(trial: &mut Trial<'_>, crowd: &mut Crowd, table: &mut Table) -> Resul
     trial.apply(&blocks(&prefixes))?;
     around = around.into_iter().cycle().take(SEATS).collect();
     let mut row = |packet: &str, becomes: &str, hot: Cell, cold: Cell| {
-        table.row(vec![Cell::Text(packet.to_owned()), Cell::Text(becomes.to_owned()), hot, cold]);
+        let cells = vec![Cell::Text(packet.to_owned()), Cell::Text(becomes.to_owned()), hot, cold];
+        tell(&cells);
+        table.row(cells);
     };
     row("blocked host", "dropped", trial.hot(hosts[0])?, trial.cold(Program::Filter, &hosts)?);
     row("in a blocked prefix", "dropped", trial.hot(around[0])?, trial.cold(Program::Filter, &around)?);

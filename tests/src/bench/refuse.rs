@@ -111,7 +111,7 @@ async fn knock(address: SocketAddr) -> Result<()> {
 }
 
 /// Opens sessions, looks at something while they wait, and closes them.
-fn hold<T: Send>(
+pub(super) fn hold<T: Send>(
     world: &World,
     address: SocketAddr,
     held: usize,

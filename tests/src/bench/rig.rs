@@ -62,7 +62,7 @@ impl Rig {
             .map_max_entries("TRIE_V4", entries)
             .map_max_entries("TRIE_V6", entries)
             .load(OBJECT)?;
-        for name in ["nothing", "everything", "carousel", "generator", "trie", "glance"] {
+        for name in ["nothing", "everything", "carousel", "generator", "trie", "glance", "plunge"] {
             xdp(&mut object, name)?.load().with_context(|| format!("the kernel does not take {name}"))?;
         }
         let mut rig = Self { object, filter: None };

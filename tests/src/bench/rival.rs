@@ -23,6 +23,8 @@ use crate::world::{WAN, World};
 
 /// Entries that xdp-filter's maps have room for.
 const XDP_FILTER_ROOM: usize = 10_000;
+/// Bytes of memory for each entry behind [`Rival::OneLoad`]: a line of the cache.
+const LINE: usize = 64;
 /// Longest list in one trie, which the kernel needs seconds to free beyond that.
 const TRIE_ROOM: usize = 1_000_000;
 
@@ -31,6 +33,9 @@ const TRIE_ROOM: usize = 1_000_000;
 pub enum Rival {
     /// An XDP program that counts and drops every frame: the floor.
     Everything,
+    /// An XDP program that does the same after one load from as many lines of memory as there are entries: the floor of
+    /// whatever remembers them all.
+    OneLoad,
     /// The filter.
     Gatepost,
     /// An XDP program with one trie of all entries.
@@ -47,8 +52,9 @@ pub enum Rival {
 
 impl Rival {
     /// All of them, the floor first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Everything,
+        Self::OneLoad,
         Self::Gatepost,
         Self::Trie,
         Self::XdpFilter,
@@ -61,6 +67,7 @@ impl Rival {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Everything => "everything",
+            Self::OneLoad => "one load",
             Self::Gatepost => "gatepost",
             Self::Trie => "LPM-only XDP",
             Self::XdpFilter => "xdp-filter",
@@ -82,8 +89,13 @@ impl Rival {
     /// Puts it in front of the gateway with these entries.
     pub fn prepare(self, world: &World, listed: &[IpNet]) -> Result<Box<dyn Dropper>> {
         Ok(match self {
-            Self::Everything => attached(world, listed, "everything")?,
-            Self::Trie => attached(world, listed, "trie")?,
+            Self::Everything => attached(world, Rig::load(1, 0)?, "everything")?,
+            Self::OneLoad => attached(world, Rig::load_with_panes(1, listed.len() * LINE)?, "plunge")?,
+            Self::Trie => {
+                let mut rig = Rig::load(1, listed.len())?;
+                rig.plant(listed)?;
+                attached(world, rig, "trie")?
+            }
             Self::Gatepost => gatepost(world, listed)?,
             Self::XdpFilter => xdp_filter(world, listed)?,
             Self::NftIngress => {
@@ -108,11 +120,7 @@ impl Dropper for Rig {
     }
 }
 
-fn attached(world: &World, listed: &[IpNet], program: &str) -> Result<Box<dyn Dropper>> {
-    let mut rig = Rig::load(1, listed.len())?;
-    if program == "trie" {
-        rig.plant(listed)?;
-    }
+fn attached(world: &World, mut rig: Rig, program: &str) -> Result<Box<dyn Dropper>> {
     world.gateway.enter(|| {
         rig.program(program)?.attach(WAN, XdpMode::Driver)?;
         Ok(())

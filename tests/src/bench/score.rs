@@ -13,7 +13,7 @@ use filter_core::engine::{Engine, WATCHED_LIMIT};
 use filter_core::event::EventId;
 use filter_core::offence::{Kind, Offence};
 use filter_core::policy::Policy;
-use filter_core::score::Scores;
+use filter_core::score::{FORESEEN, Scores};
 use filter_core::time::{Instant, Now, Timestamp};
 
 use super::crowd::{Crowd, Family};
@@ -32,7 +32,9 @@ const HOT: usize = 10_000;
 const NOTE: &str = "\
 nanoseconds of one thread's processor time, median of 9 rounds of a million offences (best in brackets), with all that
 the engine does: scoring, the event with its text, the decision, and handing every effect out. The offences come from
-clients at random, so that each finds its memory cold. counting only: a hash map of std with a number for each
+clients at random, so that each finds its memory cold, and come in groups of 32, as they do when they wait for the engine.
+one line of memory: what a random look into as many cache lines as there are clients costs, if nothing waits for it, and if
+the next one does; no engine can do without such looks, and this one needs some six of them. counting only: a hash map of std with a number for each
 client, and nothing else; scores only: the sliding window without lists, events and effects.";
 const MEMORY: &str = "\
 bytes of resident memory for each of a million clients with that many offences in the window, each in a fresh process";
@@ -57,7 +59,10 @@ pub fn measure(report: &mut Report) -> Result<()> {
     }
     row("tracked clients, counting only", &counting, &mut table);
 
-    row("tracked clients, scores only", &scores(&hosts)?, &mut table);
+    let (together, in_turn) = floor()?;
+    row("one line of memory each, all at once", &together, &mut table);
+    row("one line of memory each, one after another", &in_turn, &mut table);
+    row("tracked clients, scores only, each by itself", &scores(&hosts)?, &mut table);
     let mut engine = tracking(&hosts, 1);
     row("tracked clients", &rounds(&mut engine, |round| picks(&hosts, round))?, &mut table);
     let mut engine = tracking(&hosts, 1);
@@ -183,19 +188,44 @@ fn rounds(engine: &mut Engine, crowd: impl Fn(usize) -> Vec<ClientAddr>) -> Resu
     let mut sample = Sample::default();
     let mut number = 0;
     for round in 0..ROUNDS {
-        let offence = |client| (client, Offence::new(Kind::BadLocalRcpt, b"nobody@example.test"));
-        let offences: Vec<_> = crowd(round).into_iter().map(offence).collect();
+        let clients = crowd(round);
+        let offence = |_: &ClientAddr| Offence::new(Kind::BadLocalRcpt, b"nobody@example.test");
+        let mut offences = clients.iter().map(offence).collect::<Vec<_>>().into_iter();
         sample.add(time(|| {
-            for (client, offence) in offences {
-                engine.handle_offence(client, offence, at(number));
-                number += 1;
-                while let Some(effect) = engine.poll_effect() {
-                    black_box(effect);
+            for group in clients.chunks(FORESEEN) {
+                engine.foresee(group.iter().copied());
+                for (client, offence) in group.iter().zip(&mut offences) {
+                    engine.handle_offence(*client, offence, at(number));
+                    number += 1;
+                    while let Some(effect) = engine.poll_effect() {
+                        black_box(effect);
+                    }
                 }
             }
         })?);
     }
     Ok(sample)
+}
+
+/// Looks into a random line of as many as there are clients: all at once, and one after another.
+fn floor() -> Result<(Sample, Sample)> {
+    let lines: Vec<[u64; 8]> = (0..CLIENTS as u64).map(|line| [line; 8]).collect();
+    let (mut together, mut in_turn) = (Sample::default(), Sample::default());
+    for round in 0..ROUNDS {
+        let mut rng = Rng::with_seed(round as u64);
+        let places: Vec<_> = std::iter::repeat_with(|| rng.usize(..lines.len())).take(OFFENCES).collect();
+        together.add(time(|| {
+            black_box(places.iter().fold(0, |sum: u64, place| sum.wrapping_add(lines[*place][0])));
+        })?);
+        in_turn.add(time(|| {
+            // Where the next look goes is not known before the one before it has come back.
+            black_box(places.iter().fold(0, |last: usize, place| {
+                let seen = lines[place ^ (black_box(last) & 1)][0];
+                usize::from(seen > u64::MAX / 2)
+            }));
+        })?);
+    }
+    Ok((together, in_turn))
 }
 
 /// Nanoseconds of processor time for each offence of a round.

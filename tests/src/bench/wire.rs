@@ -44,7 +44,8 @@ const NOTE: &str = "\
 SYNs of blocked IPv4 sources to port 25, 74 bytes, sent by BPF_PROG_TEST_RUN live frames on one processor into a veth
 pair; median of 3 rounds of half a second. dropped: million packets a second, by the dropper's own counter. CPU: share of
 the receiving processor (threaded NAPI). ns: its processor time per dropped packet, of which `everything` (an XDP program
-that counts and drops) is the floor. full: million packets a second that this would be at a whole processor.";
+that counts and drops) is the floor, and `one load` (the same after a load from 64 bytes for each entry) the floor of
+whatever remembers all entries. full: million packets a second that this would be at a whole processor.";
 
 /// One round.
 struct Round {

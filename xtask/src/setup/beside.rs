@@ -1,5 +1,5 @@
-//! Mail servers that cannot be installed beside Postfix, since all are the machine's one mail transport agent. Their packages
-//! are unpacked under `target/lab`, with the libraries that are missing, and nothing of them is installed.
+//! Programs of packages that are better not installed: mail servers, since all are the machine's one mail transport agent, and
+//! Prometheus, which would become a service. Their packages are unpacked under `target/lab`, with the libraries that are missing, and nothing of them is installed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,10 +20,11 @@ pub(super) struct Server {
     program: &'static str,
 }
 
-/// The mail servers that the edge is compared with straight talk to, beside Postfix.
-pub(super) const SERVERS: [Server; 2] = [
+/// The mail servers that the edge is compared with straight talk to, beside Postfix; and who reads and judges the metrics.
+pub(super) const SERVERS: [Server; 3] = [
     Server { name: "exim", packages: &["exim4-daemon-light", "exim4-base"], program: "usr/sbin/exim4" },
     Server { name: "opensmtpd", packages: &["opensmtpd"], program: "usr/sbin/smtpd" },
+    Server { name: "prometheus", packages: &["prometheus"], program: "usr/bin/promtool" },
 ];
 
 /// Unpacks a mail server, unless it is there; says by which file to notice if it goes.
@@ -93,10 +94,10 @@ fn missing_libraries(archive: &Path) -> Result<Vec<String>> {
     Ok(missing.into_iter().map(str::to_owned).collect())
 }
 
-/// The libraries among what a package depends on; of alternatives, the first.
+/// The libraries among what a package depends on; of alternatives, the first. What a browser would load is none.
 fn libraries(depends: &str) -> impl Iterator<Item = &str> {
     let names = depends.split(',').filter_map(|wish| wish.split_whitespace().next());
-    names.filter(|name| name.starts_with("lib"))
+    names.filter(|name| name.starts_with("lib") && !name.starts_with("libjs-"))
 }
 
 #[cfg(test)]
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_libraries_are_unpacked_with_a_mail_server() {
-        let depends = "adduser, cron | anacron, libc6 (>= 2.34), libidn12 (>= 1.13), netbase";
+        let depends = "adduser, cron | anacron, libc6 (>= 2.34), libidn12 (>= 1.13), libjs-moment, netbase";
         assert_eq!(libraries(depends).collect::<Vec<_>>(), ["libc6", "libidn12"]);
     }
 }

@@ -7,6 +7,7 @@ mod beside;
 mod kernel;
 mod linker;
 pub(crate) mod packages;
+mod schemathesis;
 mod stamp;
 mod toolchain;
 
@@ -59,6 +60,7 @@ pub(crate) fn ready(purpose: Purpose) -> Result<()> {
         Purpose::Build | Purpose::Run => {}
         Purpose::Test => {
             packages::install(&packages::LAB, "the end-to-end tests")?;
+            witnesses.push(schemathesis::install()?);
             for server in &beside::SERVERS {
                 witnesses.push(beside::unpack(server)?);
             }

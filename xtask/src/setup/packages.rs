@@ -12,16 +12,26 @@ pub(super) const TOOLCHAIN: [&str; 5] =
 /// What bpf-linker is built with, beside LLVM.
 pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the lab is made of.
-pub(super) const LAB: [&str; 10] = [
+pub(super) const LAB: [&str; 20] = [
     "chromium",
     "chromium-driver",
     "curl",
+    "dovecot-core",
+    "dovecot-imapd",
+    "dovecot-pop3d",
+    "fail2ban",
     "fonts-dejavu-core",
     "iproute2",
+    "libnet-ssleay-perl",
+    "libsasl2-modules",
+    "mandoc",
+    "openssl",
     "postfix",
     "sasl2-bin",
-    "libsasl2-modules",
+    "ssl-cert",
     "swaks",
+    "systemd",
+    "tmux",
     "util-linux",
 ];
 /// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.

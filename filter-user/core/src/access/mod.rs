@@ -22,6 +22,7 @@ pub const PASSWORD_LIMIT: usize = 256;
 
 /// What somebody may do; each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Look at everything but users, tokens and the audit trail.
@@ -65,6 +66,7 @@ impl Role {
 
 /// Somebody who signs in with a password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct User {
     /// What the audit trail calls him.
     pub name: String,
@@ -78,6 +80,7 @@ pub struct User {
 
 /// A program that shows a secret with each request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Token {
     /// What the audit trail calls it.
     pub name: String,
@@ -93,6 +96,7 @@ pub struct Token {
 
 /// Asks for a user.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UserRequest {
     /// 1 to [`NAME_LIMIT`] letters, digits, dots, hyphens and underscores.
@@ -105,6 +109,7 @@ pub struct UserRequest {
 
 /// Asks for another password.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PasswordRequest {
     /// Whose.
@@ -115,6 +120,7 @@ pub struct PasswordRequest {
 
 /// Asks for a token.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// 1 to [`NAME_LIMIT`] letters, digits, dots, hyphens and underscores.
@@ -128,6 +134,7 @@ pub struct TokenRequest {
 
 /// A new token, with the secret that is shown once.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewToken {
     /// What is kept of it.
     #[serde(flatten)]
@@ -138,6 +145,7 @@ pub struct NewToken {
 
 /// One line of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Audit {
     /// When.
     pub time: Timestamp,

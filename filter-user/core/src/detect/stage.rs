@@ -6,6 +6,7 @@ use crate::smtp::command::Verb;
 
 /// The part of a session that a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// The greeting.

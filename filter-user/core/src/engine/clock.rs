@@ -2,7 +2,9 @@
 //!
 //! A decision lasts for a span, so its end is an instant on the boot clock, and the wall time of that end follows the wall
 //! clock. Only of blocks that a restart of the machine has brought back is the wall time all that is known: their
-//! instants follow it, for a machine may start with a clock that is days off until the network corrects it.
+//! instants follow it, for a machine may start with a clock that is days off until the network corrects it. If it is ahead,
+//! stored blocks seem to have ended: they are kept aside for the machine's first hour, and stand again when the clock is set
+//! back to before their end.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -11,22 +13,41 @@ use core::time::Duration;
 use ipnet::IpNet;
 
 use super::{Effect, Engine, Record};
-use crate::decision::Change;
-use crate::time::{Now, Timestamp};
+use crate::decision::{Block, Change};
+use crate::time::{Instant, Now, Timestamp};
 
 /// Steps that are smaller are how clocks are kept right, not how they are set.
 const SMALLEST_STEP: Duration = Duration::from_secs(2);
+
+/// How long after the start of the machine its wall clock may still be wrong.
+const DOUBT: Duration = Duration::from_hours(1);
 
 /// The wall clock at the beginning of the boot clock, and whose ends are known by the wall clock only.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     origin: Option<Timestamp>,
     pub(super) restored: BTreeSet<IpNet>,
+    /// Stored blocks that had ended when the machine had just started, by a clock that may have been ahead.
+    ended: Vec<Block>,
+}
+
+impl Clock {
+    /// A stored block has ended; whether that is in doubt, and it is kept aside.
+    pub(super) fn doubts(&mut self, block: &Block, now: Now) -> bool {
+        let is_early = now.instant < Instant::from_nanos(0).after(DOUBT);
+        if is_early {
+            self.ended.push(block.clone());
+        }
+        is_early
+    }
 }
 
 impl Engine {
     /// Looks whether the wall clock has been set since the last look.
     pub fn handle_clock(&mut self, now: Now) {
+        if !self.clock.ended.is_empty() && now.instant >= Instant::from_nanos(0).after(DOUBT) {
+            self.forget_ended();
+        }
         let origin = now.wall.before(Duration::from_nanos(now.instant.as_nanos()));
         let Some(before) = self.clock.origin.replace(origin) else { return };
         let step = origin.since(before).max(before.since(origin));
@@ -35,6 +56,7 @@ impl Engine {
             self.clock.origin = Some(before);
             return;
         }
+        self.bring_back(now);
         let entries: Vec<_> =
             self.blocks.iter().map(|(network, until, block)| (*network, until, block.clone())).collect();
         for (network, until, mut block) in entries {
@@ -59,6 +81,33 @@ impl Engine {
             }
         }
     }
+
+    /// The clock was ahead: what had ended by it and has not stands again.
+    fn bring_back(&mut self, now: Now) {
+        let (standing, ended) =
+            core::mem::take(&mut self.clock.ended).into_iter().partition(|block| block.until > now.wall);
+        self.clock.ended = ended;
+        let standing: Vec<Block> = standing;
+        for block in standing {
+            if self.blocks.get(&block.network).is_some() {
+                continue;
+            }
+            let (network, since, until) = (block.network, now.instant, now.instant_of(block.until));
+            let change = Change::Block { network, since, until, origin: block.origin };
+            self.effects.push_back(Effect::Kernel(change));
+            self.clock.restored.insert(network);
+            self.blocks.insert(network, until, block);
+        }
+    }
+
+    /// The clock has had its time: what has ended has ended, unless somebody has decided again.
+    fn forget_ended(&mut self) {
+        for Block { network, .. } in core::mem::take(&mut self.clock.ended) {
+            if self.blocks.get(&network).is_none() {
+                self.effects.push_back(Effect::Store(Record::DropBlock(network)));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +118,6 @@ mod tests {
     use crate::client::ClientAddr;
     use crate::engine::Held;
     use crate::policy::Policy;
-    use crate::time::Instant;
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -129,5 +177,31 @@ mod tests {
         assert!(is_blocked(&restarted, at(10 + DAY.as_secs(), 0)), "by that clock it has a day to go");
         restarted.handle_clock(at(20, 100_070));
         assert!(is_blocked(&restarted, at(20 + 1729, 0)) && !is_blocked(&restarted, at(20 + 1730, 0)));
+    }
+    #[test]
+    fn a_clock_that_is_ahead_at_the_start_ends_no_stored_block() {
+        let stored: Vec<_> = engine().blocks(at(1000, 0).instant).map(|view| view.block).collect();
+        let restarted = || {
+            let mut engine = Engine::new(Policy::default());
+            let ahead = at(10, 100_060 + 86_400);
+            engine.handle_clock(ahead);
+            engine.restore((stored.clone(), Vec::new()), &Held::default(), [], ahead);
+            engine
+        };
+        let mut engine = restarted();
+        assert!(!is_blocked(&engine, at(11, 0)), "by that clock it has ended");
+        let dropped = |engine: &mut Engine| {
+            core::iter::from_fn(|| engine.poll_effect())
+                .any(|effect| matches!(effect, Effect::Store(Record::DropBlock(_))))
+        };
+        assert!(!dropped(&mut engine), "the store keeps it");
+        engine.handle_clock(at(20, 100_070));
+        assert!(is_blocked(&engine, at(20 + 1729, 0)) && !is_blocked(&engine, at(20 + 1730, 0)));
+        // Nobody sets the clock: it was right.
+        let mut engine = restarted();
+        engine.handle_clock(at(3599, 100_060 + 86_400 + 3589));
+        assert!(!dropped(&mut engine));
+        engine.handle_clock(at(3600, 100_060 + 86_400 + 3590));
+        assert!(dropped(&mut engine) && engine.clock.ended.is_empty());
     }
 }

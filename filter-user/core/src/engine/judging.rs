@@ -44,7 +44,7 @@ impl Engine {
         {
             let scope = self.policy.scope_width.scope_of(client);
             let score = self.scores.score(scope, self.policy.monitor_period, now.instant);
-            self.judge(client, scope, score, now);
+            self.judge(client, scope, Some(score), now);
         }
     }
 
@@ -54,10 +54,10 @@ impl Engine {
         points.min(self.policy.credit.maximum.into())
     }
 
-    /// Compares a client's score and failed logins with their thresholds.
-    pub(super) fn judge(&mut self, client: ClientAddr, scope: Scope, score: u64, now: Now) {
+    /// Compares a client's score, if it is time for it, and its failed logins with their thresholds.
+    pub(super) fn judge(&mut self, client: ClientAddr, scope: Scope, score: Option<u64>, now: Now) {
         let login = self.policy.login;
-        let counted = score.saturating_sub(self.credit(scope, now.instant));
+        let counted = score.map_or(0, |score| score.saturating_sub(self.credit(scope, now.instant)));
         let threshold = self.policy.block_threshold;
         let failed = self.logins.count(scope, login.monitor_period, now.instant);
         // Spent whether a block follows or not: a spared client is reported once per threshold, not per offence.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{BLOCKS_LIMIT, Effect, Engine, NEVER_LIMIT, Record, Refusal};
 use crate::admin::{BlockView, Removed};
-use crate::client::Scope;
+use crate::client::{ClientAddr, Scope};
 use crate::decision::{Block, Change, Never, Origin};
 use crate::event::{EventId, What};
 use crate::netmap::NetMap;
@@ -41,16 +41,25 @@ impl Engine {
         if self.blocks.remove(&network).is_none() {
             return Err(Refusal::NotListed { network, covering: still_covered_by });
         }
-        let scopes = self.scores.scopes().chain(self.logins.scopes());
-        let inside: BTreeSet<Scope> = scopes.filter(|scope| network.contains(&scope.network())).collect();
         let mut forgiven = BTreeSet::new();
-        for scope in inside {
+        for scope in self.scopes_inside(network) {
             forgiven.extend(self.scores.spend(scope));
             forgiven.extend(self.logins.spend(scope));
         }
         let forgiven = forgiven.into_iter().collect();
         self.drop_block(network, Some(author), forgiven, now);
-        Ok(Removed { network, still_covered_by, kernel_problem: None })
+        Ok(Removed { network, still_covered_by, kernel_problem: None, was_there: true })
+    }
+
+    /// The scopes with a score or failed logins in a network. A wide one is looked for among all; of a single client that
+    /// would be a look at a million others.
+    fn scopes_inside(&self, network: IpNet) -> BTreeSet<Scope> {
+        let narrowest = self.narrowest.scope_of(ClientAddr::new(network.addr()));
+        if network.prefix_len() >= narrowest.network().prefix_len() {
+            return [narrowest].into_iter().filter(|scope| scope.network() == network).collect();
+        }
+        let scopes = self.scores.scopes().chain(self.logins.scopes());
+        scopes.filter(|scope| network.contains(&scope.network())).collect()
     }
 
     /// An administrator exempts a network, for a time or for good; blocks that stand lose their effect at once.
@@ -88,7 +97,7 @@ impl Engine {
         if let Some(never) = self.nevers.remove(&network) {
             self.drop_never(network, &never, Some(author), now);
         }
-        Ok(Removed { network, still_covered_by, kernel_problem: None })
+        Ok(Removed { network, still_covered_by, kernel_problem: None, was_there: true })
     }
 
     pub(super) fn put_never(&mut self, never: Never, now: Now) {
@@ -138,4 +147,47 @@ pub(super) fn refuse_wide(network: IpNet, force: bool) -> Result<(), Refusal> {
 fn covering<V>(list: &NetMap<V>, network: IpNet, now: Now, name: impl Fn(&V) -> IpNet) -> Vec<IpNet> {
     let names = list.covering(network.addr(), now.instant).map(name);
     names.filter(|other| *other != network && other.contains(&network)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ScopeWidth;
+    use crate::offence::{Kind, Offence};
+    use crate::policy::Policy;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn unblocking_spends_what_was_counted_under_other_widths_too() {
+        let now = Now { instant: Instant::from_nanos(0), wall: Timestamp::from_millis(0) };
+        let mut engine = Engine::new(Policy::default());
+        let net = |text: &str| -> IpNet { text.parse().unwrap() };
+        let score = |engine: &mut Engine, network: &str| {
+            let scopes = engine.scopes_inside(net(network));
+            (
+                scopes.len(),
+                scopes.iter().map(|scope| engine.scores.score(*scope, Duration::MAX, now.instant)).sum(),
+            )
+        };
+        let offend = |engine: &mut Engine, who: &str| {
+            let client = ClientAddr::new(who.parse().unwrap());
+            engine.handle_offence(client, Offence::new(Kind::RelayDenied, b"x"), now);
+        };
+        for who in ["192.0.2.7", "192.0.2.8", "2001:db8::1"] {
+            offend(&mut engine, who);
+        }
+        let scope_width = ScopeWidth::new(24, 48).unwrap();
+        engine.set_policy(Policy { scope_width, ..Policy::default() });
+        offend(&mut engine, "192.0.2.7");
+        assert_eq!(score(&mut engine, "192.0.2.7/32"), (1, 100_u64));
+        assert_eq!(score(&mut engine, "192.0.2.9/32"), (1, 0), "it may have one");
+        assert_eq!(score(&mut engine, "192.0.2.0/24"), (3, 300));
+        assert_eq!(score(&mut engine, "2001:db8::/64"), (1, 100));
+        assert_eq!(score(&mut engine, "2001:db8::/128").0, 0);
+        for network in ["192.0.2.7/32", "192.0.2.0/24"] {
+            engine.block(net(network), None, String::new(), "root".into(), false, now).unwrap();
+            engine.unblock(net(network), "root".into(), now).unwrap();
+        }
+        assert_eq!(score(&mut engine, "192.0.0.0/16"), (0, 0));
+    }
 }

@@ -5,6 +5,7 @@
 //! nothing else happens to it.
 
 mod clock;
+mod feed;
 mod import;
 mod judging;
 mod lists;
@@ -25,6 +26,7 @@ use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
+pub use feed::{FEED_LIMIT, is_feed};
 pub use import::Manner;
 pub use past::PAST_LIMIT;
 pub use restore::{Held, HeldBlock, HeldNever};
@@ -32,7 +34,7 @@ pub use restore::{Held, HeldBlock, HeldNever};
 use self::clock::Clock;
 use self::past::Past;
 use crate::admin::{BlockView, Standing};
-use crate::client::{ClientAddr, host};
+use crate::client::{ClientAddr, ScopeWidth, host};
 use crate::decision::{Block, Change, Never};
 use crate::event::{Drop, Event, EventId, What};
 use crate::login::Logins;
@@ -108,6 +110,8 @@ fn cover_hint(covering: &[IpNet]) -> String {
 #[derive(Debug)]
 pub struct Engine {
     policy: Policy,
+    /// No scope has ever been narrower.
+    narrowest: ScopeWidth,
     scores: Scores,
     blocks: NetMap<Block>,
     nevers: NetMap<Never>,
@@ -124,6 +128,7 @@ impl Engine {
     /// An engine that has seen nothing yet.
     pub fn new(policy: Policy) -> Self {
         Self {
+            narrowest: policy.scope_width,
             policy,
             scores: Scores::new(WATCHED_LIMIT),
             blocks: NetMap::new(),
@@ -177,6 +182,11 @@ impl Engine {
         self.blocks.covering(client.ip(), now).next()
     }
 
+    /// The sum of what counts against a client now, good behaviour not taken off.
+    pub fn score(&mut self, client: ClientAddr, now: Instant) -> u64 {
+        self.scores.score(self.policy.scope_width.scope_of(client), self.policy.monitor_period, now)
+    }
+
     /// Everything that decides whether an address is blocked.
     pub fn standing(&mut self, client: ClientAddr, now: Now) -> Standing {
         let scope = self.policy.scope_width.scope_of(client);
@@ -220,6 +230,7 @@ impl Engine {
 
     /// Puts another policy in force; scores and lists stay.
     pub fn set_policy(&mut self, policy: Policy) {
+        self.narrowest = self.narrowest.narrower(policy.scope_width);
         self.policy = policy;
     }
 

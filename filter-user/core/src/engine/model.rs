@@ -177,7 +177,7 @@ impl Naive {
     }
 
     fn offend(&mut self, who: ClientAddr, cost: u32, now: Instant) -> Vec<Said> {
-        let scope = crate::client::ScopeWidth::default().scope_of(who).network();
+        let scope = ScopeWidth::default().scope_of(who).network();
         let (exemption, block) = (self.exemption(who, now), self.block(who, now));
         if exemption.is_none() && block.is_some() {
             // Its number is taken, as in the engine's log.

@@ -8,10 +8,37 @@ use ipnet::IpNet;
 use super::Engine;
 use crate::admin::BlockView;
 use crate::decision::{Block, Never};
-use crate::neighbourhood::{NAMED, Neighbourhood, Watched};
-use crate::time::Now;
+use crate::neighbourhood::{NAMED, Nearest, Neighbourhood, Watched};
+use crate::time::{Instant, Now};
 
 impl Engine {
+    /// The blocks that cover all of a network, the longest prefix first, and then those inside it. Looks at no others.
+    pub fn blocks_around(&self, network: IpNet, now: Instant) -> Vec<BlockView> {
+        let covers = |block: &&Block| block.network != network && block.network.contains(&network);
+        let around = self.blocks.covering(network.addr(), now).filter(covers);
+        let inside = self.blocks.within(&network).map(|(_, block)| block);
+        around.chain(inside).map(|block| self.view(block, now)).collect()
+    }
+
+    /// Which clients are nearest to the threshold. Looks at every client that is being watched, once.
+    pub fn nearest(&self, now: Instant) -> Nearest {
+        let (watched, clients) = self.heaviest(now, |_| true);
+        Nearest { threshold: self.policy.block_threshold, watched, clients }
+    }
+
+    /// How many clients of some networks have a score, and the [`NAMED`] with the highest ones.
+    fn heaviest(&self, now: Instant, is_meant: impl Fn(&IpNet) -> bool) -> (u64, Vec<Watched>) {
+        let mut heaviest = Highest::default();
+        for (scope, score) in self.scores.sums(self.policy.monitor_period, now) {
+            if score > 0 && is_meant(&scope.network()) {
+                heaviest.add((score, scope.network()));
+            }
+        }
+        let watched = heaviest.count;
+        let named = heaviest.sorted().into_iter().map(|(score, scope)| Watched { scope, score });
+        (watched, named.collect())
+    }
+
     /// What covers a network and what lies inside. Looks at every client that is being watched, once.
     pub fn neighbourhood(&self, network: IpNet, now: Now) -> Neighbourhood {
         let covers = |other: &IpNet| other.contains(&network);
@@ -29,13 +56,7 @@ impl Engine {
         let named = latest.sorted().into_iter().filter_map(|(_, other)| self.blocks.get(&other));
         let latest_blocks = named.map(|(_, block)| view(block)).collect();
         let nevers = || self.nevers.within(&network).filter(|(other, _)| **other != network);
-        let mut heaviest = Highest::default();
-        for (scope, score) in self.scores.sums(self.policy.monitor_period, now.instant) {
-            if score > 0 && network.contains(&scope.network()) {
-                heaviest.add((score, scope.network()));
-            }
-        }
-        let watched = heaviest.count;
+        let (watched, heaviest) = self.heaviest(now.instant, |scope| network.contains(scope));
         Neighbourhood {
             network,
             blocks,
@@ -45,7 +66,7 @@ impl Engine {
             never_inside: nevers().count() as u64,
             first_never: nevers().take(NAMED).map(|(_, never)| never.clone()).collect(),
             watched,
-            heaviest: heaviest.sorted().into_iter().map(|(score, scope)| Watched { scope, score }).collect(),
+            heaviest,
             threshold: self.policy.block_threshold,
             enforced: !self.policy.observe,
         }
@@ -93,7 +114,7 @@ mod tests {
     use crate::client::ClientAddr;
     use crate::offence::{Kind, Offence};
     use crate::policy::Policy;
-    use crate::time::{Instant, Timestamp};
+    use crate::time::Timestamp;
 
     fn at(seconds: u64) -> Now {
         let wall = Timestamp::from_millis(1_800_000_000_000).after(Duration::from_secs(seconds));
@@ -134,5 +155,20 @@ mod tests {
         assert_eq!((seen.heaviest[0].score, seen.heaviest[0].scope), (500, net("192.0.2.40/32")));
         assert_eq!(engine.neighbourhood(net("192.0.2.0/24"), at(3661)).watched, 0, "it has had its hour");
         assert_eq!(engine.neighbourhood(net("2001:db8::/32"), at(70)).watched, 0);
+    }
+    #[test]
+    fn blocks_in_and_around_a_network_are_found_and_no_others() {
+        let mut engine = Engine::new(Policy::default());
+        for network in ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "10.2.0.0/16", "2001:db8::/32"] {
+            engine.block(net(network), None, String::new(), "root".into(), false, at(0)).unwrap();
+        }
+        let around = |network| {
+            let blocks = engine.blocks_around(net(network), at(0).instant).into_iter();
+            blocks.map(|view| view.block.network).collect::<Vec<_>>()
+        };
+        assert_eq!(around("10.1.0.0/16"), ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32"].map(net));
+        assert_eq!(around("10.1.2.3/32"), ["10.1.0.0/16", "10.0.0.0/8", "10.1.2.3/32"].map(net));
+        assert_eq!(around("10.3.0.0/16"), ["10.0.0.0/8"].map(net));
+        assert!(around("192.0.2.0/24").is_empty());
     }
 }

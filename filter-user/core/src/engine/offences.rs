@@ -1,20 +1,35 @@
 //! What clients do wrong, by our own word and by that of others, enters scores, failed logins and the event log.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Effect, Engine};
-use crate::client::{ClientAddr, host};
+use crate::client::{ClientAddr, Scope, host};
 use crate::event::{Event, EventId, Reported, What};
-use crate::login::{Attempt, Weighed};
+use crate::login::{Attempt, LoginStanding, Weighed};
 use crate::offence::Offence;
 use crate::policy::Evaluate;
 use crate::report::{Reception, Report, Source, Told};
+use crate::score::FORESEEN;
 use crate::time::Now;
 
 /// An offence that is told of so much later has a time of its own in the log.
 const LATE: Duration = Duration::from_secs(2);
 
 impl Engine {
+    /// Offences of these clients come next, in whatever order: with many clients, judging them is mostly waiting for memory,
+    /// and this waits for all of them at once. Changes nothing.
+    pub fn foresee(&self, clients: impl IntoIterator<Item = ClientAddr>) {
+        let mut clients = clients.into_iter().map(|client| self.policy.scope_width.scope_of(client));
+        loop {
+            let scopes: Vec<Scope> = clients.by_ref().take(FORESEEN).collect();
+            if scopes.is_empty() {
+                return;
+            }
+            self.scores.foresee(&scopes);
+        }
+    }
+
     /// A client did something wrong.
     pub fn handle_offence(&mut self, client: ClientAddr, offence: Offence, now: Now) {
         let _ = self.take(client, offence, Told::by(Source::Session), false, now);
@@ -30,6 +45,14 @@ impl Engine {
             return Reception::TooOld;
         }
         self.take(who, offence, told, is_local, now)
+    }
+
+    /// Somebody is about to log in at another service, which is a connection as well.
+    pub fn handle_login(&mut self, client: ClientAddr, now: Now) -> LoginStanding {
+        self.handle_connect(client, now);
+        let scope = self.policy.scope_width.scope_of(client);
+        let failed_logins = self.logins.count(scope, self.policy.login.monitor_period, now.instant);
+        LoginStanding { is_refused: self.refusal(client, now.instant).is_some(), failed_logins }
     }
 
     fn take(
@@ -68,6 +91,7 @@ impl Engine {
             happened: Some(now.wall.before(age)).filter(|_| age >= LATE),
             weight: told.weight,
             count,
+            is_local,
         });
         let Offence { kind, detail, service, account, credentials: _ } = offence;
         let (number, failed_logins) = (kind.number(), weighed.counted);
@@ -84,7 +108,9 @@ impl Engine {
         };
         let (time, network) = (now.wall, host(client.ip()));
         self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: standing }));
-        if counts && self.policy.evaluate == Evaluate::AtOnce {
+        if counts {
+            // Failed logins do not wait for the next connection: their component knows no such setting.
+            let score = Some(score).filter(|_| self.policy.evaluate == Evaluate::AtOnce);
             self.judge(client, scope, score, now);
         }
         if counts && !is_exempt { Reception::Counted } else { Reception::Logged }

@@ -84,7 +84,10 @@ impl Engine {
             }
             if until <= now.instant || (block.observed && !self.policy.observe) {
                 self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
-                self.effects.push_back(Effect::Store(Record::DropBlock(network)));
+                let has_ended = until <= now.instant;
+                if !(has_ended && held.is_none() && self.clock.doubts(&block, now)) {
+                    self.effects.push_back(Effect::Store(Record::DropBlock(network)));
+                }
                 continue;
             }
             if held.is_none() {

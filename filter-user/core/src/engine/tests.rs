@@ -1,5 +1,6 @@
 //! The arithmetic of the help page, the precedence of the lists, and starting over.
 
+mod feeds;
 mod reports;
 
 use core::time::Duration;
@@ -388,6 +389,15 @@ fn the_same_wrong_credentials_count_as_one_failed_login_and_in_full_for_the_scor
     }
     let standing = engine.standing(client("192.0.2.7"), at(0));
     assert_eq!((standing.failed_logins, standing.score, standing.blocks.len()), (1, 950, 0));
+}
+
+#[test]
+fn failed_logins_do_not_wait_for_the_next_connection() {
+    let mut engine = engine();
+    engine.policy.evaluate = Evaluate::OnConnect;
+    offend(&mut engine, Kind::RelayDenied, 10, "192.0.2.8", 0);
+    offend(&mut engine, Kind::BadAuthentication, 10, "192.0.2.7", 0);
+    assert!(is_blocked(&engine, "192.0.2.7", 0) && !is_blocked(&engine, "192.0.2.8", 0));
 }
 
 #[test]

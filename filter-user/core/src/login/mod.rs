@@ -55,6 +55,15 @@ pub struct Weighed {
     pub is_news: bool,
 }
 
+/// Whether somebody may try to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginStanding {
+    /// It is blocked.
+    pub is_refused: bool,
+    /// Its failed logins that count now.
+    pub failed_logins: u64,
+}
+
 /// The failed logins of all scopes.
 #[derive(Debug)]
 pub struct Logins {

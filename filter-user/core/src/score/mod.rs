@@ -8,7 +8,8 @@
 //! goes first: a flood of new addresses displaces its own kind, and not a client that is close to the threshold.
 //!
 //! With a million scopes all time goes into waiting for memory. So a record is one line of the cache, further
-//! offences are one more, and a record that offends again in the same second and rank stays where it is in its queue.
+//! offences are one more, and a record that offends again in the same quarter of a minute and rank stays where it is in its queue. Who
+//! knows which scopes come next says so ([`Scores::foresee`]), so that their waiting is one.
 
 mod rest;
 #[cfg(test)]
@@ -32,6 +33,12 @@ pub const OFFENCES_PER_SCOPE: u16 = 4096;
 /// Lines of three offences that all scopes together may have beyond the first offence of each: 512 MiB. When one more is
 /// wanted, the lowest scores go, until one is free.
 pub const LINES_LIMIT: usize = 1 << 23;
+
+/// Scopes that are foreseen at once: so many that their waiting overlaps, so few that all of it stays in the first cache.
+pub const FORESEEN: usize = 32;
+
+/// Records that fit the cache; foreseeing fewer would only cost.
+const CACHED: usize = 1 << 12;
 
 /// Ranks of scores: each is twice as high as the one below it, from 16 on.
 const RANKS: usize = HIGHEST as usize + 1;
@@ -67,7 +74,7 @@ struct Record {
 
 const _: () = assert!(size_of::<Record>() == 64, "a record is a line of the cache");
 
-/// The records of one rank, in the order of their latest offences; within a second in any order. Those that were told of
+/// The records of one rank, in the order of their latest offences; within a quarter of a minute in any order. Those that were told of
 /// later are an exception: they leave when it is their turn.
 #[derive(Debug, Clone, Copy)]
 struct Queue {
@@ -136,12 +143,31 @@ impl Scores {
         record.push(offence, &mut self.rest);
         record.expire(&mut self.rest, period, now);
         let (sum, stays) =
-            (record.sum, record.rank == rank(record.sum) && second(before) == second(offence.at()));
+            (record.sum, record.rank == rank(record.sum) && quarter(before) == quarter(offence.at()));
         if !stays {
             self.unlink(place);
             self.link(place);
         }
         sum
+    }
+
+    /// Looks at the memory that an offence of each of these scopes, at most [`FORESEEN`], will need. Changes nothing: the
+    /// looks depend on each other only within a scope, so the processor waits for all of them together.
+    pub fn foresee(&self, scopes: &[Scope]) {
+        if self.records.len() < CACHED {
+            return;
+        }
+        let mut places = [NONE; FORESEEN];
+        for (place, scope) in places.iter_mut().zip(scopes) {
+            *place = self.place(*scope).unwrap_or(NONE);
+        }
+        let mut seen = 0;
+        let rank = |place: u32| self.records.get(place as usize).map_or(0, |record| u32::from(record.rank));
+        for record in places.iter().filter_map(|place| self.records.get(*place as usize)) {
+            seen ^= rank(record.older) ^ rank(record.newer) ^ self.rest.next(record.rest);
+        }
+        // Otherwise nobody would want to know, and the compiler would not look.
+        core::hint::black_box(seen);
     }
 
     /// What the score of a scope is.
@@ -276,7 +302,7 @@ impl Scores {
                 if place == NONE {
                     break;
                 }
-                // The first of a queue may be a second younger than another one behind it.
+                // The first of a queue may be some seconds younger than another one behind it.
                 let latest = self.latest(place);
                 if now.since(latest) <= period {
                     until = until.min(latest.after(period));
@@ -423,9 +449,10 @@ impl Record {
     }
 }
 
-/// The whole second of an instant: what the order of a queue goes by.
-const fn second(at: Instant) -> u64 {
-    at.as_nanos() / 1_000_000_000
+/// The quarter of a minute of an instant: what the order of a queue goes by. Finer would cost every offence of a busy client a
+/// look at its neighbours in the queue, for an order that nobody can tell apart.
+const fn quarter(at: Instant) -> u64 {
+    at.as_nanos() / 15_000_000_000
 }
 
 /// The rank of a score.

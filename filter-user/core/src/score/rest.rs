@@ -106,6 +106,11 @@ impl Rest {
         Some((offence, last))
     }
 
+    /// The line behind the last one of a ring, which is its first.
+    pub(super) fn next(&self, last: u32) -> u32 {
+        self.line(last).map_or(NONE, |line| line.next)
+    }
+
     /// The latest offence of a ring.
     pub(super) fn latest(&self, last: u32) -> Option<Counted> {
         self.line(last)?.offences.iter().rev().copied().find(|offence| offence.multiplier != 0)

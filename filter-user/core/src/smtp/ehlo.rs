@@ -28,24 +28,100 @@ const PASSED: [&str; 14] = [
     "VRFY",
 ];
 
+/// Who offers STARTTLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartTls {
+    /// The mail server, if it does.
+    Theirs,
+    /// We, in its place.
+    Ours,
+    /// Nobody.
+    Nobodys,
+}
+
+/// Which ways to log in are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Those of the mail server.
+    Any,
+    /// Those of them that are not bound to the client's own TLS, which the mail server does not see: neither EXTERNAL (RFC 4422
+    /// appendix A) nor any with channel binding (`-PLUS`, RFC 5802 section 6).
+    Unbound,
+    /// None.
+    Withheld,
+}
+
+/// What is offered of what TLS changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Who offers STARTTLS.
+    pub starttls: StartTls,
+    /// Which ways to log in there are.
+    pub auth: Auth,
+}
+
 /// A positive reply to EHLO without the lines whose keyword does not pass, and with our bounds where they are narrower than the mail
 /// server's; the greeting line always stays.
-pub fn narrow(reply: &[u8], bounds: &Bounds) -> Vec<u8> {
-    let mut narrowed = Vec::with_capacity(reply.len());
+pub fn narrow(reply: &[u8], offer: Offer, bounds: &Bounds) -> Vec<u8> {
+    let mut narrowed = Vec::with_capacity(reply.len() + OURS.len() + 6);
     let mut last_start = 0;
     for (place, line) in reply.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        if place == 0 || passes(line) {
-            last_start = narrowed.len();
-            match (place > 0).then(|| bounded(line, bounds)).flatten() {
+        let start = narrowed.len();
+        match keyword(line) {
+            _ if place == 0 => narrowed.extend_from_slice(line),
+            _ if !passes(line) => {}
+            word if word.eq_ignore_ascii_case(b"STARTTLS") && offer.starttls != StartTls::Theirs => {}
+            word if word.eq_ignore_ascii_case(b"AUTH") && offer.auth != Auth::Any => {
+                if offer.auth == Auth::Unbound {
+                    unbound(line, word.len(), &mut narrowed);
+                }
+            }
+            _ => match bounded(line, bounds) {
                 Some(ours) => narrowed.extend_from_slice(ours.as_bytes()),
                 None => narrowed.extend_from_slice(line),
-            }
+            },
         }
+        if narrowed.len() > start {
+            last_start = start;
+        }
+    }
+    if offer.starttls == StartTls::Ours {
+        if let Some(separator) = narrowed.get_mut(last_start + 3) {
+            *separator = b'-';
+        }
+        last_start = narrowed.len();
+        narrowed.extend_from_slice(reply.get(..3).unwrap_or_default());
+        narrowed.extend_from_slice(OURS);
     }
     if let Some(separator) = narrowed.get_mut(last_start + 3).filter(|byte| **byte == b'-') {
         *separator = b' ';
     }
     narrowed
+}
+
+/// Our own line, behind its code.
+const OURS: &[u8] = b" STARTTLS\r\n";
+
+/// An AUTH line without the ways that are bound to a TLS which is not the mail server's; nothing if none is left.
+fn unbound(line: &[u8], keyword: usize, narrowed: &mut Vec<u8>) {
+    let bound = |name: &[u8]| {
+        let end = name.get(name.len().saturating_sub(5)..).unwrap_or_default();
+        name.eq_ignore_ascii_case(b"EXTERNAL") || end.eq_ignore_ascii_case(b"-PLUS")
+    };
+    let (head, names) = line.trim_ascii_end().split_at((4 + keyword + 1).min(line.trim_ascii_end().len()));
+    let mut left =
+        names.split(|byte| *byte == b' ').filter(|name| !name.is_empty() && !bound(name)).peekable();
+    if left.peek().is_none() {
+        return;
+    }
+    narrowed.extend_from_slice(head.trim_ascii_end());
+    for (place, name) in left.enumerate() {
+        if place > 0 || !head.ends_with(b"=") {
+            narrowed.push(b' ');
+        }
+        narrowed.extend_from_slice(name);
+    }
+    narrowed.extend_from_slice(b"\r\n");
 }
 
 /// Whether a reply to EHLO offers an extension; the greeting line offers none.
@@ -119,22 +195,24 @@ mod tests {
             ("DSN", "DSN"),
         ] {
             let whole = |line| alloc::format!("250-mx.example\r\n250-{line}\r\n250 HELP\r\n");
-            assert_eq!(narrow(whole(line).as_bytes(), &bounds), whole(expected).as_bytes(), "{line}");
-            assert_eq!(narrow(whole(line).as_bytes(), &ANY), whole(line).as_bytes(), "{line}");
+            assert_eq!(narrow(whole(line).as_bytes(), THEIRS, &bounds), whole(expected).as_bytes(), "{line}");
+            assert_eq!(narrow(whole(line).as_bytes(), THEIRS, &ANY), whole(line).as_bytes(), "{line}");
         }
     }
+
+    const THEIRS: Offer = Offer { starttls: StartTls::Theirs, auth: Auth::Any };
 
     #[test]
     fn privileged_and_unknown_keywords_are_withheld() {
         let reply =
             b"250-mx.example\r\n250-SIZE 1000\r\n250-XCLIENT NAME ADDR\r\n250-auth=LOGIN\r\n250 X-NEW\r\n";
-        assert_eq!(narrow(reply, &ANY), b"250-mx.example\r\n250-SIZE 1000\r\n250 auth=LOGIN\r\n");
+        assert_eq!(narrow(reply, THEIRS, &ANY), b"250-mx.example\r\n250-SIZE 1000\r\n250 auth=LOGIN\r\n");
     }
 
     #[test]
     fn a_reply_without_any_known_keyword_is_one_line() {
-        assert_eq!(narrow(b"250-mx.example\r\n250 XFORWARD NAME\r\n", &ANY), b"250 mx.example\r\n");
-        assert_eq!(narrow(b"250 mx.example\r\n", &ANY), b"250 mx.example\r\n");
+        assert_eq!(narrow(b"250-mx.example\r\n250 XFORWARD NAME\r\n", THEIRS, &ANY), b"250 mx.example\r\n");
+        assert_eq!(narrow(b"250 mx.example\r\n", THEIRS, &ANY), b"250 mx.example\r\n");
     }
 
     #[test]
@@ -147,6 +225,32 @@ mod tests {
     #[test]
     fn an_honest_reply_is_not_touched() {
         let reply = b"250-mx.example\r\n250-PIPELINING\r\n250 DSN\r\n";
-        assert_eq!(narrow(reply, &ANY), reply);
+        assert_eq!(narrow(reply, THEIRS, &ANY), reply);
+    }
+
+    #[test]
+    fn where_tls_ends_at_us_starttls_is_ours() {
+        let ours = Offer { starttls: StartTls::Ours, auth: Auth::Withheld };
+        let inside = Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound };
+        let reply = b"250-mx.example\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 DSN\r\n";
+        assert_eq!(narrow(reply, ours, &ANY), b"250-mx.example\r\n250-DSN\r\n250 STARTTLS\r\n");
+        assert_eq!(narrow(reply, inside, &ANY), b"250-mx.example\r\n250-AUTH PLAIN LOGIN\r\n250 DSN\r\n");
+        assert_eq!(narrow(b"250 mx.example\r\n", ours, &ANY), b"250-mx.example\r\n250 STARTTLS\r\n");
+        assert_eq!(narrow(b"250-mx.example\r\n250 STARTTLS\r\n", inside, &ANY), b"250 mx.example\r\n");
+    }
+
+    #[test]
+    fn logins_that_are_bound_to_another_tls_are_withheld() {
+        let inside = Offer { starttls: StartTls::Nobodys, auth: Auth::Unbound };
+        let narrowed =
+            |line: &[u8]| narrow(&[b"250-a\r\n250-DSN\r\n250 ", line, b"\r\n"].concat(), inside, &ANY);
+        assert_eq!(
+            narrowed(b"AUTH PLAIN SCRAM-SHA-256-PLUS external SCRAM-SHA-256"),
+            b"250-a\r\n250-DSN\r\n250 AUTH PLAIN SCRAM-SHA-256\r\n"
+        );
+        assert_eq!(narrowed(b"AUTH=EXTERNAL LOGIN"), b"250-a\r\n250-DSN\r\n250 AUTH=LOGIN\r\n");
+        for nothing in [&b"AUTH EXTERNAL"[..], b"auth scram-sha-1-plus", b"AUTH", b"AUTH="] {
+            assert_eq!(narrowed(nothing), b"250-a\r\n250 DSN\r\n", "{nothing:?}");
+        }
     }
 }

@@ -19,6 +19,8 @@ pub struct Templates {
     pub blocked: String,
     /// To a client that the login component has blocked.
     pub blocked_login: String,
+    /// To a client whose session an administrator ends.
+    pub session_ended: String,
 }
 
 impl Default for Templates {
@@ -30,6 +32,7 @@ impl Default for Templates {
             blocked: "421 4.7.0 {name} Your connection has been blocked temporarily - Try again later".into(),
             blocked_login: "421 4.7.0 {name} Server access temporarily blocked! Please try again later"
                 .into(),
+            session_ended: "421 4.3.2 {name} Session ended by the administrator - try again later".into(),
         }
     }
 }
@@ -66,6 +69,8 @@ pub struct Voice {
     pub blocked: String,
     /// To a client that the login component has blocked.
     pub blocked_login: String,
+    /// To a client whose session an administrator ends.
+    pub session_ended: String,
     /// To a client whose mail server is not there or makes no sense.
     pub unavailable: String,
     /// To a client that let its time run out.
@@ -94,6 +99,18 @@ pub struct Voice {
     pub come_back: String,
     /// To a client that sent more than one command where it had to wait.
     pub out_of_step: String,
+    /// To STARTTLS: TLS may begin.
+    pub tls_ready: String,
+    /// To STARTTLS inside TLS.
+    pub tls_active: String,
+    /// To STARTTLS with anything behind it.
+    pub tls_parameters: String,
+    /// To STARTTLS of a client that has logged in.
+    pub tls_after_login: String,
+    /// To a login that TLS would have to protect.
+    pub tls_needed: String,
+    /// To a client that goes on after STARTTLS as if nothing had been.
+    pub hello_first: String,
     name: String,
 }
 
@@ -106,6 +123,7 @@ impl Voice {
             too_many: fill(&templates.too_many),
             blocked: fill(&templates.blocked),
             blocked_login: fill(&templates.blocked_login),
+            session_ended: fill(&templates.session_ended),
             unavailable: fill("421 4.3.0 {name} Mail server not available - try again later"),
             timeout: fill("421 4.4.2 {name} Timeout - closing connection"),
             shutting_down: fill("421 4.3.2 {name} Service is restarting - try again later"),
@@ -122,6 +140,13 @@ impl Voice {
             out_of_step: fill(
                 "421 4.5.0 {name} Commands sent before the reply to DATA or AUTH - closing connection",
             ),
+            // The texts and codes are those of RFC 3207 sections 4 and 4.2, and of RFC 4954 section 4.
+            tls_ready: fill("220 2.0.0 Ready to start TLS"),
+            tls_active: fill("503 5.5.1 Error: TLS is active already"),
+            tls_parameters: fill("501 5.5.4 Error: STARTTLS takes no parameters"),
+            tls_after_login: fill("503 5.5.1 Error: STARTTLS comes before AUTH"),
+            tls_needed: fill("538 5.7.11 Error: encryption required, issue STARTTLS first"),
+            hello_first: fill("503 5.5.1 Error: send EHLO first"),
             name: name.to_string(),
         }
     }

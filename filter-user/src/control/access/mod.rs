@@ -21,7 +21,7 @@ pub use audit::Done;
 pub(super) use audit::record;
 pub use register::{Identity, Notice, SIGN_IN_LASTS, Undo};
 
-pub(super) use routes::router;
+pub(super) use routes::describe;
 pub use secret::Fingerprint;
 
 use register::{Refusal, Register};

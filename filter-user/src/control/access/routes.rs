@@ -5,28 +5,43 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use filter_core::access::{
     Audit, NewToken, PasswordRequest, Token, TokenRequest, Unfit, User, UserRequest, check_name,
     check_password,
 };
 use filter_core::admin::LONGEST_BLOCK_MINUTES;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Done, Refusal};
 use crate::clock;
+use crate::control::contract::Contract;
 use crate::control::routes::Agent;
 use crate::control::{Author, Problem};
 
 type Told<T> = Result<(Extension<Done>, Json<T>), Problem>;
 
-pub(in crate::control) fn router() -> Router<Agent> {
-    Router::new()
-        .route("/api/v1/users", get(users).post(add_user).delete(remove_user))
-        .route("/api/v1/users/password", post(set_password))
-        .route("/api/v1/tokens", get(tokens).post(add_token).delete(remove_token))
-        .route("/api/v1/audit", get(audit))
+pub(in crate::control) fn describe(contract: Contract) -> Contract {
+    const USERS: &str = "/api/v1/users";
+    const TOKENS: &str = "/api/v1/tokens";
+    contract
+        .get(USERS, users, |told| told.does("Who may sign in").answers::<Vec<User>>())
+        .post(USERS, add_user, |told| told.does("Makes a user").takes::<UserRequest>().answers::<User>())
+        .delete(USERS, remove_user, |told| told.does("Removes a user").asks::<Named>().answers::<User>())
+        .post("/api/v1/users/password", set_password, |told| {
+            told.does("Sets the password of a user").takes::<PasswordRequest>().answers::<User>()
+        })
+        .get(TOKENS, tokens, |told| told.does("Which programs may ask").answers::<Vec<Token>>())
+        .post(TOKENS, add_token, |told| {
+            told.does("Makes a token, and shows its secret once")
+                .takes::<TokenRequest>()
+                .answers::<NewToken>()
+        })
+        .delete(TOKENS, remove_token, |told| told.does("Revokes a token").asks::<Named>().answers::<Token>())
+        .get("/api/v1/audit", audit, |told| {
+            told.does("The latest lines of the audit trail, the newest first").answers::<Vec<Audit>>()
+        })
 }
 
 async fn users(State(agent): State<Agent>) -> Result<Json<Vec<User>>, Problem> {
@@ -130,9 +145,10 @@ fn unfit(unfit: Unfit) -> Problem {
 }
 
 /// The one that a removal names.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Named {
+    /// Its name.
     name: String,
 }
 

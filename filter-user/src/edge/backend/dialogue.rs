@@ -59,6 +59,11 @@ impl Dialogue {
         self.read().await
     }
 
+    /// The connection, if nothing has come that was not asked for.
+    pub(super) fn bare(&mut self) -> Option<&mut Stream> {
+        self.buffer.is_empty().then_some(&mut self.stream)
+    }
+
     /// The connection, with what the client is to hear first: this reply, and what came behind it.
     pub(super) fn into_opened(self, said: Heard) -> Opened {
         Opened { stream: self.stream, said: [said.bytes, self.buffer.to_vec()].concat() }

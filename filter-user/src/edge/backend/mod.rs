@@ -7,6 +7,7 @@ mod dialogue;
 mod introduction;
 mod server;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use filter_core::admin::MailServerView;
@@ -14,7 +15,8 @@ use filter_core::smtp::event::ServerFault;
 use tokio::time::sleep;
 
 use super::header::Peer;
-use crate::config::{ClientAddress, ServiceConfig};
+use crate::config::{ClientAddress, MailServerTls, ServiceConfig};
+use crate::tls::Trust;
 use server::Server;
 
 pub(super) use server::Opened;
@@ -29,6 +31,9 @@ struct Manner {
     connect_timeout: Duration,
     /// What we call ourselves.
     name: String,
+    tls: MailServerTls,
+    /// How a mail server proves who it is, if there is TLS with it.
+    trust: Option<Trust>,
 }
 
 /// Where sessions of a service are relayed to.
@@ -44,11 +49,13 @@ pub(super) struct Chosen(usize);
 
 impl Backend {
     /// Mail servers that nobody has asked yet; `name` is what we call ourselves.
-    pub fn new(config: &ServiceConfig, name: &str) -> Self {
+    pub fn new(config: &ServiceConfig, name: &str, trust: Option<Trust>) -> Self {
         let manner = Manner {
             client_address: config.client_address,
             connect_timeout: config.connect_timeout,
             name: name.to_owned(),
+            tls: config.tls.mail_servers,
+            trust,
         };
         Self { servers: config.mail_servers.iter().copied().map(Server::new).collect(), manner }
     }
@@ -58,6 +65,11 @@ impl Backend {
         let view =
             |server: &Server| MailServerView { address: server.address.to_string(), up: server.is_up() };
         self.servers.iter().map(view).collect()
+    }
+
+    /// Connections to each of them since the start at which no session could begin, in their order.
+    pub fn failures(&self) -> Vec<u64> {
+        self.servers.iter().map(Server::failures).collect()
     }
 
     /// Opens a connection on behalf of a client, to the first mail server that takes it; none: no one does.
@@ -75,6 +87,11 @@ impl Backend {
             }
         }
         None
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self, chosen: Chosen) -> Option<SocketAddr> {
+        self.servers.get(chosen.0).map(|server| server.address)
     }
 
     /// Logs that a mail server could not be followed.

@@ -5,19 +5,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use filter_core::smtp::ehlo;
 use filter_core::smtp::event::ServerFault;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::dialogue::{Dialogue, Heard};
 use super::{Manner, introduction};
-use crate::config::ClientAddress;
+use crate::config::{ClientAddress, MailServerTls};
 use crate::edge::header::Peer;
-use crate::edge::stream::Stream;
+use crate::edge::stream::{HandshakeError, Stream};
 use crate::pace::Pace;
+use crate::telemetry::histogram;
 
 /// How long a mail server may take for everything before the session, beyond its connection.
 const DIALOGUE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,6 +49,16 @@ pub(super) enum OpenError {
     NoXclient,
     #[error("it does not take XCLIENT: {0}")]
     XclientRefused(String),
+    #[error(
+        "it does not offer STARTTLS (enable it there, or set `mail_server_tls` to \"none\" or \"opportunistic\")"
+    )]
+    NoStartTls,
+    #[error("it does not take STARTTLS: {0}")]
+    StartTlsRefused(String),
+    #[error("it sent something behind its reply to STARTTLS, which may not be its own")]
+    Injected,
+    #[error("TLS with it failed: {0} (see `mail_server_tls`, `mail_server_name` and `mail_server_ca`)")]
+    Tls(#[from] HandshakeError),
 }
 
 /// A connection at which a session can begin.
@@ -62,13 +74,14 @@ pub(in crate::edge) struct Opened {
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     health: AtomicU8,
+    failures: AtomicU64,
     complaints: Pace,
 }
 
 impl Server {
     /// A mail server that nobody has asked yet.
     pub(super) const fn new(address: SocketAddr) -> Self {
-        Self { address, health: AtomicU8::new(UNKNOWN), complaints: Pace::new() }
+        Self { address, health: AtomicU8::new(UNKNOWN), failures: AtomicU64::new(0), complaints: Pace::new() }
     }
 
     /// Whether it took the last connection; none: nobody has asked.
@@ -80,6 +93,11 @@ impl Server {
         }
     }
 
+    /// Connections since the start at which no session could begin.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     /// Opens a connection on behalf of a client; without one, on our own behalf. With `must_greet`, a mail server that takes
     /// no mail now is not taken.
     pub(super) async fn open(
@@ -88,7 +106,12 @@ impl Server {
         peer: Option<Peer>,
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
+        let begun = Instant::now();
         let opened = self.try_open(manner, peer, must_greet).await;
+        match &opened {
+            Ok(_) => histogram::CONNECT.observe(begun.elapsed()),
+            Err(_) => drop(self.failures.fetch_add(1, Ordering::Relaxed)),
+        }
         self.note(opened.as_ref().err());
         opened
     }
@@ -109,9 +132,63 @@ impl Server {
             if let Some(header) = introduction::header(manner.client_address, peer)? {
                 stream.write_all(&header).await?;
             }
-            prepare(stream, manner, peer, must_greet).await
+            if manner.tls == MailServerTls::Implicit {
+                self.secure(&mut stream, manner).await?;
+            }
+            self.prepare(stream, manner, peer, must_greet).await
         };
         timeout(DIALOGUE_TIMEOUT, prepared).await.map_err(|_| OpenError::Silent)?
+    }
+
+    /// Everything between the connection and the session.
+    async fn prepare(
+        &self,
+        stream: Stream,
+        manner: &Manner,
+        peer: Option<Peer>,
+        must_greet: bool,
+    ) -> Result<Opened, OpenError> {
+        let xclient = peer.filter(|_| manner.client_address == ClientAddress::Xclient);
+        let starttls = matches!(manner.tls, MailServerTls::Opportunistic | MailServerTls::Starttls);
+        if !must_greet && xclient.is_none() && !starttls {
+            return Ok(Opened { stream, said: Vec::new() });
+        }
+        let mut dialogue = Dialogue::new(stream);
+        let greeting = dialogue.read().await?;
+        if must_greet && greeting.code / 100 == 4 {
+            return Err(OpenError::Busy(greeting.text()));
+        }
+        if starttls && greeting.code == 220 {
+            self.start_tls(&mut dialogue, manner).await?;
+        }
+        let said = match xclient {
+            // What it is told of the client is told inside TLS.
+            Some(peer) if greeting.code == 220 => introduce(&mut dialogue, manner, peer).await?,
+            _ => greeting,
+        };
+        Ok(dialogue.into_opened(said))
+    }
+
+    /// Asks for TLS (RFC 3207). The session's EHLO comes inside it, so that the mail server knows nothing from before.
+    async fn start_tls(&self, dialogue: &mut Dialogue, manner: &Manner) -> Result<(), OpenError> {
+        let offer = dialogue.ask(&format!("EHLO {}\r\n", manner.name)).await?;
+        if offer.code != 250 || !ehlo::offers(&offer.bytes, "STARTTLS") {
+            let required = manner.tls == MailServerTls::Starttls;
+            return if required { Err(OpenError::NoStartTls) } else { Ok(()) };
+        }
+        let answer = dialogue.ask("STARTTLS\r\n").await?;
+        if answer.code != 220 {
+            return Err(OpenError::StartTlsRefused(answer.text()));
+        }
+        // What came with it was said in the clear, by whoever sits on the line (the client's side of CVE-2011-0411).
+        let stream = dialogue.bare().ok_or(OpenError::Injected)?;
+        self.secure(stream, manner).await
+    }
+
+    async fn secure(&self, stream: &mut Stream, manner: &Manner) -> Result<(), OpenError> {
+        let Some(trust) = &manner.trust else { return Ok(()) };
+        let layer = trust.connect(self.address.ip()).map_err(HandshakeError::from)?;
+        Ok(stream.secure(layer).await?)
     }
 
     /// Logs that the mail server could not be followed: clients decide how often it happens.
@@ -139,29 +216,6 @@ impl Server {
             _ => {}
         }
     }
-}
-
-/// Everything between the connection and the session.
-async fn prepare(
-    stream: Stream,
-    manner: &Manner,
-    peer: Option<Peer>,
-    must_greet: bool,
-) -> Result<Opened, OpenError> {
-    let xclient = peer.filter(|_| manner.client_address == ClientAddress::Xclient);
-    if !must_greet && xclient.is_none() {
-        return Ok(Opened { stream, said: Vec::new() });
-    }
-    let mut dialogue = Dialogue::new(stream);
-    let greeting = dialogue.read().await?;
-    if must_greet && greeting.code / 100 == 4 {
-        return Err(OpenError::Busy(greeting.text()));
-    }
-    let said = match xclient {
-        Some(peer) if greeting.code == 220 => introduce(&mut dialogue, manner, peer).await?,
-        _ => greeting,
-    };
-    Ok(dialogue.into_opened(said))
 }
 
 /// Tells the mail server who the client is; its answer is the client's greeting.

@@ -32,6 +32,8 @@ pub(super) enum Due {
         text: String,
         ends_session: bool,
     },
+    /// Our go-ahead for TLS.
+    BeginTls,
 }
 
 /// A command that the mail server has yet to answer.
@@ -51,7 +53,7 @@ pub(super) struct Asked {
 impl Due {
     /// Whether it is the mail server's to say.
     pub(super) const fn is_servers(&self) -> bool {
-        !matches!(self, Self::Own { .. })
+        !matches!(self, Self::Own { .. } | Self::BeginTls)
     }
 
     /// Whether a reply can answer this at all. A 3xx asks for bytes of another kind, which only AUTH and DATA have
@@ -82,6 +84,7 @@ impl Session {
             return self.give_up(ServerFault::Misplaced);
         }
         if matches!(due, Due::EndOfData) {
+            self.portrait.end_transaction();
             self.end_transaction();
         }
         match due {
@@ -93,7 +96,7 @@ impl Session {
             Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
             Due::EndOfData if reply.code == 421 => return self.close_with(reply),
             Due::EndOfData => self.judge(Stage::Message, reply),
-            Due::Own { .. } => {}
+            Due::Own { .. } | Due::BeginTls => {}
             Due::Reply(Asked { verb, detail, from, whole_at, addressee }) => {
                 let excused = self.transaction.excuses(verb, reply, from);
                 if verb == Verb::StartTls {
@@ -103,6 +106,7 @@ impl Session {
                 let login = self
                     .login
                     .take_if(|_| matches!(verb, Verb::Auth | Verb::CancelAuth) && !reply.is_intermediate());
+                self.portrait.note(verb, &detail, reply, login.as_ref().and_then(Login::account));
                 let stage = Stage::of(verb);
                 let refused = || detect::offence(stage?, reply, &self.rules.reply_patterns);
                 if let Some(kind) = addressee.shows(reply).or_else(refused).filter(|_| !excused) {
@@ -117,6 +121,7 @@ impl Session {
                     self.login_refused = reply.code >= 400;
                     if login.is_some() && reply.is_success() {
                         self.manners.purpose = true;
+                        self.secrecy.logged_in = true;
                         self.events.push_back(Event::LoggedIn);
                     }
                 }
@@ -128,11 +133,7 @@ impl Session {
                 }
                 match verb {
                     Verb::Ehlo | Verb::Helo if reply.is_success() => {
-                        let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
-                        self.offered.chunking = offers("CHUNKING");
-                        self.offered.pipelining = offers("PIPELINING");
-                        self.to_client.extend_from_slice(&ehlo::narrow(reply.bytes, &self.bounds));
-                        return self.say_own();
+                        return self.take_hello(verb, reply);
                     }
                     Verb::Quit => {
                         self.note_end();
@@ -176,6 +177,17 @@ impl Session {
         self.say_own();
     }
 
+    /// The mail server has taken a greeting; what it offers goes on as far as we let it.
+    fn take_hello(&mut self, verb: Verb, reply: &Reply<'_>) {
+        let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
+        self.secrecy.hello_due = false;
+        self.offered.chunking = offers("CHUNKING");
+        self.offered.pipelining = offers("PIPELINING");
+        let narrowed = ehlo::narrow(reply.bytes, self.offer(), &self.bounds);
+        self.to_client.extend_from_slice(&narrowed);
+        self.say_own();
+    }
+
     /// Reports what a refusal says of the client that no command of its own is to be remembered with.
     fn judge(&mut self, stage: Stage, reply: &Reply<'_>) {
         if let Some(kind) = detect::offence(stage, reply, &self.rules.reply_patterns) {
@@ -185,10 +197,13 @@ impl Session {
 
     /// Says what is ours to say before the mail server's next reply.
     pub(super) fn say_own(&mut self) {
-        while let Some(Due::Own { text, ends_session }) = self.due.front() {
-            self.to_client.extend_from_slice(text.as_bytes());
-            self.over |= *ends_session;
-            self.due.pop_front();
+        while let Some(due) = self.due.pop_front_if(|due| !due.is_servers()) {
+            if let Due::Own { text, ends_session } = due {
+                self.to_client.extend_from_slice(text.as_bytes());
+                self.over |= ends_session;
+            } else {
+                self.begin_tls();
+            }
         }
         self.leave_server();
     }

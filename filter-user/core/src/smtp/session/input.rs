@@ -49,6 +49,8 @@ pub(super) enum Input {
         /// How far it has come.
         stride: Stride,
     },
+    /// Not at all: TLS begins, which somebody else reads. Whether it has been reported that the client did not wait for it.
+    Handshake(bool),
     /// TLS, which is not ours to read.
     Opaque,
     /// No longer: the client said QUIT, or something unforgivable.
@@ -60,7 +62,7 @@ impl Session {
     pub(super) fn read_client(&mut self, now: Instant) {
         while !self.over && !self.is_held_back() && !self.from_client.is_empty() {
             match &mut self.input {
-                Input::Waiting => return,
+                Input::Waiting | Input::Handshake(_) => return,
                 Input::Discarding(_) => self.discard(),
                 Input::Closed => return self.from_client.clear(),
                 Input::Commands if detect::is_binary(&self.from_client) => return self.refuse_foreign(),
@@ -128,7 +130,7 @@ impl Session {
 
     /// Whether the client's bytes must wait: for a reply, or for room. What we answer ourselves fills only `to_client`.
     pub(super) fn is_held_back(&self) -> bool {
-        matches!(self.input, Input::Waiting)
+        matches!(self.input, Input::Waiting | Input::Handshake(_))
             || self.to_server.len() >= BUFFER_LIMIT
             || self.to_client.len() >= BUFFER_LIMIT
             || self.due.len() >= PIPELINE_LIMIT
@@ -165,7 +167,7 @@ impl Session {
             }
             _ => {}
         }
-        if self.refuse_excess(verb, &line, now) {
+        if self.refuse_for_tls(verb, &line, now) || self.refuse_excess(verb, &line, now) {
             return;
         }
         match verb {
@@ -238,7 +240,7 @@ impl Session {
     /// Throws away what came behind a STARTTLS, and reports it once.
     pub(super) fn discard(&mut self) {
         let injected = self.from_client.split();
-        if let Input::Discarding(reported @ false) = &mut self.input
+        if let Input::Discarding(reported @ false) | Input::Handshake(reported @ false) = &mut self.input
             && !injected.is_empty()
         {
             *reported = true;

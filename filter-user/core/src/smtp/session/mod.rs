@@ -7,17 +7,20 @@
 //! It opens nothing, knows no time but its arguments, and holds at most one buffer per direction: beyond
 //! [`BUFFER_LIMIT`] it asks for no more bytes ([`Session::wants`]).
 //!
-//! Behind STARTTLS the bytes are opaque and only counted.
+//! Behind a STARTTLS of the mail server's the bytes are opaque and only counted; behind ours, TLS is somebody else's work, and
+//! what was inside comes here.
 //!
 //! Here is what happens to a session from outside; `input` is what the client's bytes do to it, `due` what the mail
-//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one passes and is refused, `bound` what
-//! there may not be more of.
+//! server's replies do, `patience` what time does, `transaction` what a client could know, `message` how one passes and is refused,
+//! `bound` what there may not be more of, `portrait` what can be told of it meanwhile, `tls` where TLS begins.
 
 mod bound;
 mod due;
 mod input;
 mod message;
 mod patience;
+mod portrait;
+mod tls;
 mod transaction;
 
 use alloc::boxed::Box;
@@ -38,11 +41,15 @@ use crate::smtp::voice::Voice;
 use crate::time::Instant;
 
 pub use patience::Patience;
+pub use portrait::State;
+pub use tls::{Tls, TlsFault};
 
 use bound::Used;
 use due::Due;
 use input::Input;
 use message::Passing;
+use portrait::Portrait;
+use tls::Secrecy;
 use transaction::Transaction;
 
 use Side::{Client, Server};
@@ -97,6 +104,7 @@ pub struct Session {
     /// Bytes that the client has sent so far.
     received: u64,
     transaction: Transaction,
+    portrait: Portrait,
     /// Bytes that the mail server has been sent so far.
     server_sent: u64,
     offered: Offered,
@@ -115,6 +123,9 @@ pub struct Session {
     login: Option<Login>,
     login_key: LoginKey,
     presence: Presence,
+    tls: Tls,
+    /// What TLS has made of the session.
+    secrecy: Secrecy,
     /// The message that is passing, if somebody looks at it.
     passing: Option<Box<Passing>>,
     /// How the message was refused that the mail server will not hear the end of.
@@ -146,6 +157,7 @@ impl Session {
             awaited: Server,
             received: 0,
             transaction: Transaction::default(),
+            portrait: Portrait::default(),
             server_sent: 0,
             offered: Offered::default(),
             manners: Manners::default(),
@@ -153,6 +165,8 @@ impl Session {
             login: None,
             login_key: LoginKey::default(),
             presence: Presence::Talking,
+            tls: Tls::default(),
+            secrecy: Secrecy::default(),
             passing: None,
             refused: None,
             left_server: false,
@@ -193,6 +207,10 @@ impl Session {
     pub fn handle_client(&mut self, bytes: &[u8], now: Instant) {
         let before = self.received;
         self.received += bytes.len() as u64;
+        if matches!(self.input, Input::Handshake(_)) {
+            self.from_client.extend_from_slice(bytes);
+            return self.discard();
+        }
         if !self.to_client.is_empty() {
             self.transaction.extend(before, self.received);
         }
@@ -238,7 +256,8 @@ impl Session {
             return self.rewind(now);
         }
         self.from_server.extend_from_slice(bytes);
-        while !self.over && !matches!(self.input, Input::Opaque) && !self.is_greeting_kept_back(now) {
+        let unread = |input: &Input| matches!(input, Input::Opaque | Input::Handshake(_));
+        while !self.over && !unread(&self.input) && !self.is_greeting_kept_back(now) {
             let buffer = self.from_server.split();
             match reply::front(&buffer) {
                 Ok(None) => {
@@ -267,7 +286,7 @@ impl Session {
             self.handle_server(&[], self.began);
         }
         let answered = self.over || self.is_parting() || matches!(self.input, Input::Opaque);
-        if !answered {
+        if !answered && !self.is_in_handshake() {
             self.to_client.extend_from_slice(self.voice.unavailable.as_bytes());
         }
         self.over = true;
@@ -275,7 +294,7 @@ impl Session {
 
     /// Somebody decided that this session ends; `reply` is the line that the client hears, with its CR LF.
     pub fn handle_sanction(&mut self, reply: &str) {
-        if !self.over && !matches!(self.input, Input::Opaque) {
+        if !self.over && !matches!(self.input, Input::Opaque) && !self.is_in_handshake() {
             self.to_client.extend_from_slice(reply.as_bytes());
         }
         self.over = true;
@@ -297,7 +316,11 @@ impl Session {
     /// The first `count` bytes of [`Session::outgoing`] have been sent.
     pub fn handle_sent(&mut self, side: Side, count: usize, now: Instant) {
         match side {
-            Client => self.to_client.advance(count.min(self.to_client.len())),
+            Client => {
+                let count = count.min(self.to_client.len());
+                self.to_client.advance(count);
+                self.portrait.sent += count as u64;
+            }
             Server => {
                 let count = count.min(self.to_server.len());
                 self.to_server.advance(count);
@@ -310,6 +333,9 @@ impl Session {
 
     /// Whether more bytes of a side can be taken: a slow reader on one side stops the reading on the other.
     pub fn wants(&self, side: Side) -> bool {
+        if matches!(self.input, Input::Handshake(_)) {
+            return false;
+        }
         let room = match side {
             Client => [&self.to_server, &self.to_client, &self.from_client]
                 .iter()

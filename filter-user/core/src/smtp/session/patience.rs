@@ -8,6 +8,7 @@ use crate::time::Instant;
 
 use super::due::Due;
 use super::input::Input;
+use super::tls::HANDSHAKE;
 use super::{BUFFER_LIMIT, Presence, Session};
 
 /// How long a session whose client has heard all, or can hear no more, waits for the mail server.
@@ -96,6 +97,7 @@ impl Session {
         match self.turn() {
             _ if self.keeps_greeting() => self.began.after(self.greet_delay),
             _ if self.is_parting() => self.since.after(FAREWELL),
+            _ if self.is_in_handshake() => self.since.after(HANDSHAKE.min(self.patience.client)),
             Side::Client => self.since.after(self.patience.client).min(self.end()),
             Side::Server => self.since.after(self.patience.server),
         }
@@ -130,14 +132,18 @@ impl Session {
         } else if self.turn() == Side::Server {
             self.give_up(ServerFault::Silent);
         } else {
-            let detail: &[u8] = if now >= self.end() {
-                b"the session took too long"
-            } else if self.to_client.is_empty() {
-                b"nothing whole in time"
-            } else {
-                b"replies not read in time"
+            let mute = self.is_in_handshake();
+            let detail: &[u8] = match self.to_client.is_empty() {
+                _ if now >= self.end() => b"the session took too long",
+                true if mute => b"no TLS handshake in time",
+                true => b"nothing whole in time",
+                false => b"replies not read in time",
             };
             self.report(Offence::new(Kind::Timeout, detail));
+            if mute {
+                self.over = true;
+                return;
+            }
             self.to_client.extend_from_slice(self.voice.timeout.as_bytes());
             self.over = true;
         }

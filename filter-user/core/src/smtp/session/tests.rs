@@ -19,6 +19,8 @@ mod login;
 mod manners;
 mod order;
 mod patience;
+mod portrait;
+mod tls;
 
 const START: Instant = Instant::from_nanos(0);
 

@@ -1,0 +1,110 @@
+//! Changing an entry of a list, and asking whether an address is covered.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::StatusCode;
+use filter_core::admin::{BlockView, ChangeRequest, Coverage, Standing};
+use filter_core::decision::Never;
+use filter_core::engine::Refusal;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::routes::{Agent, Answer, Named, check, done};
+use super::{Author, Problem};
+use crate::clock;
+use crate::ips::Request;
+
+type Body = Result<Json<ChangeRequest>, JsonRejection>;
+
+/// Who is asked about.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Address {
+    /// An address.
+    address: String,
+}
+
+/// Whether an address is covered, by which entries.
+pub(super) async fn test(
+    State(agent): State<Agent>,
+    query: Result<Query<Address>, QueryRejection>,
+) -> Answer<Coverage> {
+    let Query(Address { address }) =
+        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let address: IpAddr = address.trim().parse().map_err(|_| {
+        let detail = "this is not an address; write one like 192.0.2.7 or 2001:db8::7";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    })?;
+    let standing = standing(&agent, address).await?;
+    Ok(Json(Coverage {
+        address: standing.address,
+        refused: standing.enforced && standing.refused_by.is_some(),
+        blocks: standing.blocks.iter().map(|view| view.block.network).collect(),
+        never: standing.never.iter().map(|never| never.network).collect(),
+    }))
+}
+
+pub(super) async fn block(
+    State(agent): State<Agent>,
+    ConnectInfo(Author(author)): ConnectInfo<Author>,
+    query: Result<Query<Named>, QueryRejection>,
+    body: Body,
+) -> Answer<BlockView> {
+    let (network, _) = Named::read(query)?;
+    let ChangeRequest { minutes, comment } = read(body)?;
+    let standing = standing(&agent, network.addr()).await?;
+    let found = standing.blocks.into_iter().find(|view| view.block.network == network);
+    let Some(BlockView { block, .. }) = found else { return Err(missing(network)) };
+    let left = block.until.since(clock::now().wall);
+    let span = Some(minutes.map_or(left, |minutes| Duration::from_secs(minutes * 60)));
+    let comment = comment.unwrap_or(block.reason);
+    // It is on the list already, however wide it is.
+    let request = |answer| Request::Block { network, span, comment, author, force: true, answer };
+    done(&agent, agent.inbox.ask(request).await).await
+}
+
+pub(super) async fn never(
+    State(agent): State<Agent>,
+    ConnectInfo(Author(author)): ConnectInfo<Author>,
+    query: Result<Query<Named>, QueryRejection>,
+    body: Body,
+) -> Answer<Never> {
+    let (network, _) = Named::read(query)?;
+    let ChangeRequest { minutes, comment } = read(body)?;
+    let standing = standing(&agent, network.addr()).await?;
+    let found = standing.never.into_iter().find(|never| never.network == network);
+    let Some(never) = found else { return Err(missing(network)) };
+    let now = clock::now().wall;
+    let span = match minutes {
+        Some(minutes) => Some(Duration::from_secs(minutes * 60)),
+        None => never.until.map(|until| until.since(now)),
+    };
+    let comment = comment.unwrap_or(never.comment);
+    let request = |answer| Request::Never { network, span, comment, author, force: true, answer };
+    done(&agent, agent.inbox.ask(request).await).await
+}
+
+async fn standing(agent: &Agent, address: IpAddr) -> Result<Standing, Problem> {
+    let address = address.to_canonical();
+    let standing = agent.inbox.ask(|answer| Request::Standing(address, answer)).await;
+    standing.ok_or_else(Problem::stopping)
+}
+
+fn missing(network: IpNet) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, Refusal::NotListed { network, covering: Vec::new() })
+}
+
+fn read(body: Body) -> Result<ChangeRequest, Problem> {
+    let Json(request) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    if request.minutes.is_none() && request.comment.is_none() {
+        return Err(wrong("say what changes: `minutes`, `comment` or both".to_owned()));
+    }
+    check(request.minutes, request.comment.as_deref().unwrap_or_default()).map_err(wrong)?;
+    Ok(request)
+}

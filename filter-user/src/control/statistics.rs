@@ -1,0 +1,66 @@
+//! What the last day was like, and who is nearest to being blocked.
+//!
+//! It takes a look at the whole log of that day and at every client with a score, so the answer is made once for all who ask
+//! within the same few seconds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use filter_core::neighbourhood::{Nearest, Watched};
+use filter_core::time::{Instant, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::Problem;
+use super::events::read;
+use super::routes::{Agent, Answer};
+use crate::clock;
+use crate::ips::Request;
+
+/// How long an answer is good for.
+const FRESH: Duration = Duration::from_secs(10);
+/// Clients that are named.
+const NAMED: usize = 10;
+/// Hours that are looked at.
+pub const HOURS: usize = 24;
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Statistics {
+    /// When it was made.
+    pub time: Timestamp,
+    /// Events of the last 24 hours, hour by hour and the oldest first, by what happened; offences by their kind.
+    pub events: BTreeMap<String, Vec<u64>>,
+    /// Clients with a score.
+    pub watched: u64,
+    /// The score that blocks.
+    pub threshold: u32,
+    /// Those with the highest scores.
+    pub nearest: Vec<Watched>,
+}
+
+/// The last answer, for who asks next.
+#[derive(Debug, Default)]
+pub(super) struct Latest(Mutex<Option<(Instant, Arc<Statistics>)>>);
+
+pub(super) async fn show(State(agent): State<Agent>) -> Answer<Statistics> {
+    // Who comes while it is being made waits for it, and does not make another one.
+    let mut latest = agent.turns.statistics.0.lock().await;
+    let now = clock::now();
+    if let Some((made, statistics)) = latest.as_ref()
+        && now.instant.since(*made) < FRESH
+    {
+        return Ok(Json(Statistics::clone(statistics)));
+    }
+    let found = agent.inbox.ask(Request::Nearest).await;
+    let Nearest { watched, threshold, clients: mut nearest } = found.ok_or_else(Problem::stopping)?;
+    nearest.truncate(NAMED);
+    let events = read(&agent, move |history| history.hours(now.wall, HOURS)).await?;
+    let statistics = Arc::new(Statistics { time: now.wall, events, watched, threshold, nearest });
+    *latest = Some((now.instant, Arc::clone(&statistics)));
+    Ok(Json(Statistics::clone(&statistics)))
+}

@@ -1,0 +1,22 @@
+//! Health over TCP, for balancers and orchestrators: without a name, a user or a token, and without a word of detail.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use tower::ServiceExt as _;
+
+/// The answer, if health was asked for.
+pub(super) async fn answer(api: &Router, method: Method, path: &str) -> Option<Response> {
+    let asks = matches!(method, Method::GET | Method::HEAD);
+    if !asks || !matches!(path, "/health/live" | "/health/ready") {
+        return None;
+    }
+    let inner = Request::get(path).body(Body::empty()).ok()?;
+    let Ok(answer) = api.clone().oneshot(inner).await;
+    Some(if answer.status().is_success() {
+        (StatusCode::OK, "ok\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable\n").into_response()
+    })
+}
