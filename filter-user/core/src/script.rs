@@ -156,8 +156,8 @@ impl Script {
         (outcome, sure)
     }
 
-    /// Plays it in a session; what either side sends at once comes in pieces of `cut` bytes.
-    pub fn play(&self, mut session: Session, cut: usize) -> Outcome {
+    /// Plays it in a session; what a side sends at once comes in pieces of so many bytes.
+    pub fn play(&self, mut session: Session, client_cut: usize, server_cut: usize) -> Outcome {
         let mut now = Instant::from_nanos(0);
         let mut outcome = Outcome::default();
         for group in
@@ -168,13 +168,13 @@ impl Script {
                     let sent = group
                         .iter()
                         .map(|step| if let Step::Client(bytes, _) = step { &bytes[..] } else { b"" });
-                    for part in sent.collect::<Vec<_>>().concat().chunks(cut.max(1)) {
+                    for part in sent.collect::<Vec<_>>().concat().chunks(client_cut.max(1)) {
                         session.handle_client(part, now);
                         outcome.collect(&mut session, now);
                     }
                 }
                 [Step::Server(bytes, _)] => {
-                    for part in bytes.chunks(cut.max(1)) {
+                    for part in bytes.chunks(server_cut.max(1)) {
                         session.handle_server(part, now);
                         outcome.collect(&mut session, now);
                     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use filter_core::detect::Recipients;
+use filter_core::offence::Kind;
 use filter_core::script::{Fate, Outcome, Script, Step};
 use filter_core::smtp::attachments::{Action, Attachments};
 use filter_core::smtp::bounds::{Bounds, LineEnds};
@@ -49,18 +50,22 @@ fn new(line_ends: LineEnds) -> Session {
         .with_bounds(bounds)
 }
 
-/// However the bytes are cut, the client hears the same and the same is reported; of what the mail server gets, one is the beginning
-/// of the other, since only how much of a refused message it has seen may differ.
+/// However the client's bytes are cut, the client hears the same and the same is reported; of what the mail server gets, one is the beginning
+/// of the other, since only how much of a refused message it has seen may differ. A mail server's bytes come as
+/// they are said: one that says more than it was asked is given up at once, or after the commands that came before its next word.
 pub(crate) fn session(data: &[u8]) {
     let Some((choice, rest)) = data.split_first() else { return };
     let line_ends = if choice % 2 == 0 { LineEnds::Reject } else { LineEnds::Normalize };
     let script = script(rest);
-    let whole = script.play(new(line_ends), usize::MAX);
-    let pieces = script.play(new(line_ends), usize::from(choice / 2) + 1);
+    let whole = script.play(new(line_ends), usize::MAX, usize::MAX);
+    let pieces = script.play(new(line_ends), usize::from(choice / 2) + 1, usize::MAX);
     assert_eq!(said(&whole), said(&pieces));
     assert!(whole.passed.starts_with(&pieces.passed) || pieces.passed.starts_with(&whole.passed));
 }
 
-fn said(outcome: &Outcome) -> (String, &[filter_core::offence::Kind]) {
-    (String::from_utf8_lossy(&outcome.heard).into_owned(), &outcome.offences)
+fn said(outcome: &Outcome) -> (String, Vec<Kind>) {
+    // Of two offences that are found in the same bytes, either may be told first.
+    let mut offences = outcome.offences.clone();
+    offences.sort_unstable();
+    (String::from_utf8_lossy(&outcome.heard).into_owned(), offences)
 }

@@ -63,7 +63,7 @@ fn each_script_comes_out_as_it_says_however_it_is_cut() {
     let mut wrong = Vec::new();
     for script in &scripts {
         for cut in [usize::MAX, 1, 2, 3, 5, 7, 16, 100, 511] {
-            let outcome = script.play(session(&script.service), cut);
+            let outcome = script.play(session(&script.service), cut, cut);
             if let Err(difference) = script.judge(&outcome) {
                 wrong.push(format!("cut at {cut}: {difference}"));
                 break;

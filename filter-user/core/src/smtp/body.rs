@@ -58,17 +58,23 @@ impl BodyScanner {
 
     /// Takes the next bytes of the message.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Scanned, Fault> {
+        let (length, ended) = self.walk(bytes);
+        ended.map(|ended| Scanned { length, ended })
+    }
+
+    /// How many bytes are faultless, and whether the message ends behind them or what is wrong there.
+    fn walk(&mut self, bytes: &[u8]) -> (usize, Result<bool, Fault>) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             self.place = match (self.place, byte) {
-                (Place::DotCr, b'\n') => return Ok(Scanned { length: at + 1, ended: true }),
+                (Place::DotCr, b'\n') => return (at + 1, Ok(true)),
                 (Place::Cr, b'\n') => {
                     self.column = 0;
                     Place::Start
                 }
-                (Place::Cr | Place::DotCr, _) => return Err(Fault::BareCr),
-                (_, b'\n') => return Err(Fault::BareLf),
-                (_, 0) => return Err(Fault::Nul),
+                (Place::Cr | Place::DotCr, _) => return (at, Err(Fault::BareCr)),
+                (_, b'\n') => return (at, Err(Fault::BareLf)),
+                (_, 0) => return (at, Err(Fault::Nul)),
                 (Place::Start, b'.') => {
                     self.column = 1;
                     Place::Dot
@@ -80,10 +86,11 @@ impl BodyScanner {
                     // Nothing in between can change the place, so jump to what can.
                     let run = memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
                     self.stuffing += u64::from(self.place == Place::Dot);
-                    self.column = self.column.saturating_add(run);
-                    if self.column > self.limit {
-                        return Err(Fault::TooLong);
+                    let room = self.limit.saturating_sub(self.column);
+                    if run > room {
+                        return (at + room, Err(Fault::TooLong));
                     }
+                    self.column += run;
                     at += run;
                     self.place = Place::Inside;
                     continue;
@@ -91,7 +98,7 @@ impl BodyScanner {
             };
             at += 1;
         }
-        Ok(Scanned { length: bytes.len(), ended: false })
+        (bytes.len(), Ok(false))
     }
 }
 
@@ -118,6 +125,8 @@ pub struct Taken {
     pub length: usize,
     /// Whether the message ended there.
     pub ended: bool,
+    /// What is wrong behind them and cannot be mended.
+    pub fault: Option<Fault>,
     /// What was mended first.
     pub mended: Option<Fault>,
     /// Whether a dot looked like the end of the message and was not, for the first time.
@@ -134,26 +143,36 @@ impl Body {
         Self { reader, passed: 0, disguised: false }
     }
 
-    /// Takes what is at the front of a buffer, and mends it there if it is to be mended.
-    pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Taken, Fault> {
+    /// Takes what is at the front of a buffer, and mends it there if it is to be mended. The last byte taken is at most the one with
+    /// which the size passes `limit`; 0: any. So nothing depends on how much happens to be in the buffer.
+    pub fn take(&mut self, buffer: &mut BytesMut, limit: u64) -> Taken {
+        let room = if limit == 0 { u64::MAX } else { (limit + 1).saturating_sub(self.size()) };
+        let piece = match &self.reader {
+            Reader::Strict(_) => room,
+            // What is mended grows: by less than five bytes for one, and three for what was held back.
+            Reader::Lenient(_) => room / 8,
+        };
+        let piece = usize::try_from(piece.max(1)).unwrap_or(usize::MAX).min(buffer.len());
+        let bytes = buffer.get(..piece).unwrap_or_default();
         let taken = match &mut self.reader {
             Reader::Strict(scanner) => {
-                let Scanned { length, ended } = scanner.scan(buffer)?;
-                Taken { length, ended, mended: None, disguised: false }
+                let (length, ended) = scanner.walk(bytes);
+                let (fault, ended) = (ended.err(), ended == Ok(true));
+                Taken { length, ended, fault, mended: None, disguised: false }
             }
             Reader::Lenient(mender) => {
                 let mut out = BytesMut::with_capacity(buffer.len());
-                let mended = mender.mend(buffer, &mut out);
+                let mended = mender.mend(bytes, &mut out);
                 let length = out.len();
                 out.extend_from_slice(buffer.get(mended.taken..).unwrap_or_default());
                 *buffer = out;
                 let disguised = mended.disguised && !self.disguised;
                 self.disguised |= disguised;
-                Taken { length, ended: mended.ended, mended: mended.fault, disguised }
+                Taken { length, ended: mended.ended, fault: None, mended: mended.fault, disguised }
             }
         };
         self.passed += taken.length as u64;
-        Ok(taken)
+        taken
     }
 
     /// Size of the message so far as RFC 1870 section 4 counts it: without the dots that only carry it.
@@ -175,14 +194,19 @@ pub struct StrayEnds {
 impl StrayEnds {
     /// Looks at the next bytes.
     pub fn check(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.walk(bytes).1
+    }
+
+    /// How many bytes are faultless, and what is wrong behind them.
+    pub fn walk(&mut self, bytes: &[u8]) -> (usize, Result<(), Fault>) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             match (self.cr, byte) {
                 (true, b'\n') => self.cr = false,
-                (true, _) => return Err(Fault::BareCr),
+                (true, _) => return (at, Err(Fault::BareCr)),
                 (false, b'\r') => self.cr = true,
-                (false, b'\n') => return Err(Fault::BareLf),
-                (false, 0) => return Err(Fault::Nul),
+                (false, b'\n') => return (at, Err(Fault::BareLf)),
+                (false, 0) => return (at, Err(Fault::Nul)),
                 (false, _) => {
                     let rest = bytes.get(at..).unwrap_or_default();
                     at += memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
@@ -191,7 +215,7 @@ impl StrayEnds {
             }
             at += 1;
         }
-        Ok(())
+        (bytes.len(), Ok(()))
     }
 
     /// The message ends here.
@@ -244,8 +268,13 @@ mod tests {
         for line_ends in [LineEnds::Reject, LineEnds::Normalize] {
             let mut body = Body::new(&Bounds { line_ends, ..Bounds::default() });
             let mut buffer = BytesMut::from(&b"..a\r\n...\r\nb\r\n.\r\nQUIT\r\n"[..]);
-            let taken = body.take(&mut buffer).unwrap();
-            assert!(taken.ended && taken.mended.is_none() && &buffer[taken.length..] == b"QUIT\r\n");
+            let taken = body.take(&mut buffer, 0);
+            assert!(
+                taken.ended
+                    && taken.mended.is_none()
+                    && taken.fault.is_none()
+                    && &buffer[taken.length..] == b"QUIT\r\n"
+            );
             assert_eq!(body.size(), 14, "4 + 4 + 3 and the end itself");
         }
     }

@@ -11,6 +11,9 @@ pub enum LineEnds {
     Normalize,
 }
 
+/// Bytes of a message's end, which are none of its size (RFC 1870 section 4).
+pub(super) const END_SIZE: u64 = b".\r\n".len() as u64;
+
 /// The bounds of a service's sessions. A zero is no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -32,6 +35,11 @@ impl Default for Bounds {
 }
 
 impl Bounds {
+    /// The size with its end beyond which a message is too big; 0: none is.
+    pub(super) const fn beyond_size(&self) -> u64 {
+        if self.message_size == 0 { 0 } else { self.message_size.saturating_add(END_SIZE) }
+    }
+
     /// Whether a message of this size is too big.
     pub(super) const fn is_too_big(&self, size: u64) -> bool {
         self.message_size > 0 && size > self.message_size

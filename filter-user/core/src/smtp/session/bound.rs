@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use crate::offence::{Kind, Offence};
 use crate::smtp::body::StrayEnds;
-use crate::smtp::bounds::LineEnds;
+use crate::smtp::bounds::{END_SIZE, LineEnds};
 use crate::smtp::command::{self, Verb};
 use crate::smtp::event::Event;
 use crate::smtp::line::Fault;
@@ -103,24 +103,30 @@ impl Session {
 
     /// Refuses the message that passes if its size is beyond the bound; `size` may be its end larger than what counts.
     pub(super) fn check_size(&mut self, size: u64) {
-        const END: u64 = b".\r\n".len() as u64;
-        if self.refused.is_none() && self.bounds.is_too_big(size.saturating_sub(END)) {
+        if self.refused.is_none() && self.bounds.is_too_big(size.saturating_sub(END_SIZE)) {
             self.note_too_big(size);
             self.refused = Some(self.voice.too_big(self.bounds.message_size));
         }
     }
 
-    /// Looks at the ends of lines in the first `size` bytes of the client's buffer, which belong to a chunk.
-    pub(super) fn check_ends(&mut self, size: usize, ended: bool) {
-        if self.refused.is_some() || self.bounds.line_ends == LineEnds::Normalize {
+    /// Looks at the first `size` bytes of the client's buffer, which belong to a chunk: at names, and at the ends of lines. What comes
+    /// behind the first thing that refuses the message is not looked at.
+    pub(super) fn inspect_chunk(&mut self, size: usize, ended: bool) {
+        if self.refused.is_some() {
             return;
         }
         let bytes = self.from_client.get(..size).unwrap_or_default();
-        let mut found = self.used.ends.check(bytes);
-        if ended {
+        let (sound, mut found) = match self.bounds.line_ends {
+            LineEnds::Reject => self.used.ends.walk(bytes),
+            LineEnds::Normalize => (size, Ok(())),
+        };
+        if ended && self.bounds.line_ends == LineEnds::Reject {
             found = found.and_then(|()| core::mem::take(&mut self.used.ends).finish());
         }
-        if let Err(fault) = found {
+        self.inspect(sound, false, ended && found.is_ok());
+        if let Err(fault) = found
+            && self.refused.is_none()
+        {
             let text = self.voice.stray_end(fault);
             self.report(Offence::new(Kind::BareNewline, text.as_bytes()));
             self.refused = Some(text);

@@ -106,8 +106,7 @@ impl Session {
                     let (ended, last) = (*left == 0, *last);
                     let moved = stride.advance(size);
                     let refused_before = self.refused.is_some();
-                    self.inspect(size, false, ended && last);
-                    self.check_ends(size, ended && last);
+                    self.inspect_chunk(size, ended && last);
                     if !refused_before {
                         self.withdraw_chunk();
                     }
@@ -174,8 +173,7 @@ impl Session {
         match verb {
             // A message that its last chunk ends without a byte ends here.
             Verb::Bdat { size: 0, last: true } => {
-                self.inspect(0, false, true);
-                self.check_ends(0, true);
+                self.inspect_chunk(0, true);
                 if self.refused.is_some() {
                     return self.say_refusal();
                 }

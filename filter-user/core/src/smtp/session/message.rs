@@ -36,10 +36,7 @@ impl Session {
     /// Takes what the client's buffer holds of a message behind a 354.
     pub(super) fn take_body(&mut self, now: Instant) {
         let Input::Body(body, stride) = &mut self.input else { return };
-        let taken = match body.take(&mut self.from_client) {
-            Ok(taken) => taken,
-            Err(fault) => return self.refuse(fault),
-        };
+        let taken = body.take(&mut self.from_client, self.bounds.beyond_size());
         let (size, moved) = (body.size(), stride.advance(taken.length));
         if taken.disguised {
             self.report(Offence::new(Kind::BareNewline, b"a disguised end of data, mended"));
@@ -50,6 +47,9 @@ impl Session {
         self.inspect(taken.length, true, taken.ended);
         self.check_size(size);
         self.forward_message(taken.length);
+        if let Some(fault) = taken.fault {
+            return self.refuse(fault);
+        }
         if taken.ended {
             self.input = Input::Commands;
             if self.refused.is_none() {
