@@ -101,10 +101,7 @@ impl Portrait {
                 self.changes = self.changes.wrapping_add(1);
             }
             Verb::Mail => self.envelope = true,
-            Verb::Bdat { last: true, .. } => self.envelope = false,
-            Verb::Plain if detail.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("RSET")) => {
-                self.envelope = false;
-            }
+            Verb::Bdat { last: true, .. } | Verb::Rset => self.envelope = false,
             _ => {}
         }
     }
