@@ -97,11 +97,11 @@ fn other_numbers_show_who_would_have_been_blocked_and_who_would_not() {
         ensure!(line("with") == "with client_error_block_threshold 600 instead of 1000", "{said}");
         ensure!(line("blocked") == "blocked only as replayed: 1; only as it was: 0; both: 1", "{said}");
         ensure!(
-            line("203.0.113.20 ").contains("only as replayed  -")
-                && line("203.0.113.20 ").ends_with("  600    0       0"),
+            line("203.0.113.20\t").contains("\tonly as replayed\t-\t")
+                && line("203.0.113.20\t").ends_with("\t600\t0\t0"),
             "{said}"
         );
-        ensure!(line("203.0.113.21 ").contains("both "), "{said}");
+        ensure!(line("203.0.113.21\t").contains("\tboth\t"), "{said}");
         let summary =
             "1 client more would have been blocked, and it neither logged in nor delivered mail meanwhile";
         ensure!(line("1 client") == format!("{summary}."), "{said}");
