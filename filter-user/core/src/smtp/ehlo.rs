@@ -124,6 +124,16 @@ fn unbound(line: &[u8], keyword: usize, narrowed: &mut Vec<u8>) {
     narrowed.extend_from_slice(b"\r\n");
 }
 
+/// The size that a reply to EHLO announces as the largest (RFC 1870 section 4); none: there is no fixed one.
+pub fn largest(reply: &[u8]) -> Option<u64> {
+    let line = reply
+        .split_inclusive(|byte| *byte == b'\n')
+        .skip(1)
+        .find(|line| keyword(line).eq_ignore_ascii_case(b"SIZE"))?;
+    let number = core::str::from_utf8(line.get(4..)?).ok()?.split_ascii_whitespace().nth(1)?;
+    number.parse().ok().filter(|size| *size > 0)
+}
+
 /// Whether a reply to EHLO offers an extension; the greeting line offers none.
 pub fn offers(reply: &[u8], name: &str) -> bool {
     let mut lines = reply.split_inclusive(|byte| *byte == b'\n').skip(1);
@@ -218,6 +228,7 @@ mod tests {
     #[test]
     fn what_is_offered_stands_behind_the_greeting() {
         let reply = b"250-chunking\r\n250-SIZE 1000\r\n250 chunking\r\n";
+        assert_eq!((largest(reply), largest(b"250-SIZE 9\r\n250-SIZE 0\r\n250 DSN\r\n")), (Some(1000), None));
         assert!(offers(reply, "SIZE") && offers(reply, "CHUNKING"));
         assert!(!offers(b"250 chunking\r\n", "CHUNKING") && !offers(reply, "DSN"));
     }

@@ -43,10 +43,10 @@ impl Session {
         match verb {
             // RFC 1870 section 6.1.
             Verb::Mail => {
-                let Some(size) = command::announced_size(line).filter(|size| self.bounds.is_too_big(*size))
-                else {
-                    return false;
-                };
+                // A mail server that takes no more than we do says so itself, in its own words.
+                let says_it = self.offered.largest.is_some_and(|largest| !self.bounds.is_too_big(largest));
+                let announced = command::announced_size(line).filter(|size| self.bounds.is_too_big(*size));
+                let Some(size) = announced.filter(|_| !says_it) else { return false };
                 self.note_too_big(size);
                 self.transaction.refuse_mail(self.received);
                 self.answer(self.voice.too_big(self.bounds.message_size), now);

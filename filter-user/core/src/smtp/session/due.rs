@@ -183,6 +183,7 @@ impl Session {
         self.secrecy.hello_due = false;
         self.offered.chunking = offers("CHUNKING");
         self.offered.pipelining = offers("PIPELINING");
+        self.offered.largest = ehlo::largest(reply.bytes).filter(|_| verb == Verb::Ehlo);
         let narrowed = ehlo::narrow(reply.bytes, self.offer(), &self.bounds);
         self.to_client.extend_from_slice(&narrowed);
         self.say_own();

@@ -73,6 +73,8 @@ enum Presence {
 struct Offered {
     chunking: bool,
     pipelining: bool,
+    /// The largest message, if there is a fixed one.
+    largest: Option<u64>,
 }
 
 /// How the client behaves.

@@ -95,6 +95,18 @@ fn a_size_that_is_announced_is_refused_before_the_message() {
 }
 
 #[test]
+fn a_mail_server_that_takes_less_than_we_do_says_so_itself() {
+    let mut talk = bounded(|bounds| bounds.message_size = 1000);
+    talk.client("EHLO a\r\n").server("250-mail.example\r\n250 SIZE 900\r\n");
+    talk.passed();
+    talk.client("MAIL FROM:<> SIZE=1001\r\n");
+    assert_eq!(talk.passed(), "MAIL FROM:<> SIZE=1001\r\n");
+    talk.server("552 5.3.4 Message size exceeds fixed limit\r\n");
+    assert!(talk.heard().ends_with("552 5.3.4 Message size exceeds fixed limit\r\n"));
+    assert_eq!(talk.offences, [Kind::TooBig]);
+}
+
+#[test]
 fn a_size_that_is_not_announced_is_refused_at_the_end_of_the_message() {
     for (extra, refused) in [("", false), ("x", true)] {
         let mut talk = in_data(|bounds| bounds.message_size = 1000);
