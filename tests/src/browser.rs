@@ -140,7 +140,9 @@ impl Browser {
 
     /// What the reader's system prefers.
     pub fn prefer(&self, scheme: &str) -> Result<()> {
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        // Colours that are on their way from one scheme to the other are neither's.
+        let still = json!({ "name": "prefers-reduced-motion", "value": "reduce" });
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }, still] });
         self.devtools("Emulation.setEmulatedMedia", &features)
     }
 

@@ -68,7 +68,6 @@ impl Postfix {
         fs::write(directory.join("etc/master.cf"), [services, PARTS].concat())?;
         add_login(&directory.join("etc/sasl"), &user)?;
         let etc = directory.join("etc");
-        make_certificate(&etc.join("tls.pem"))?;
         // Makes the queue's folders, with the owners that Postfix wants.
         succeed(Command::new("postfix").arg("-c").arg(&etc).arg("check"))?;
         let log = fs::File::create(directory.join("master.log"))?;
@@ -153,7 +152,6 @@ smtpd_sasl_type = cyrus
 smtpd_sasl_path = smtpd
 cyrus_sasl_config_path = {at}/etc/sasl
 smtpd_sasl_local_domain = example.test
-smtpd_tls_chain_files = {at}/etc/tls.pem
 smtpd_tls_loglevel = 0
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
@@ -228,24 +226,6 @@ anvil      unix - - n - 1 anvil
 scache     unix - - n - 1 scache
 postlog    unix-dgram n - n - 1 postlogd
 ";
-
-/// A key and a certificate of its own.
-fn make_certificate(file: &Path) -> Result<()> {
-    let mut command = Command::new("openssl");
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]);
-    command.args(["-subj", "/CN=mail.example.test", "-keyout"]).arg(file).arg("-out").arg(file);
-    succeed(&mut command)
-}
 
 fn add_login(directory: &Path, owner: &User) -> Result<()> {
     let database = directory.join("sasldb2");
