@@ -11,16 +11,15 @@
 //! offences are one more, and a record that offends again in the same quarter of a minute and rank stays where it is in its queue. Who
 //! knows which scopes come next says so ([`Scores::foresee`]), so that their waiting is one.
 
+mod index;
 mod rest;
 #[cfg(test)]
 mod tests;
 
 use alloc::vec::Vec;
-use core::hash::BuildHasher as _;
 use core::time::Duration;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-
+use self::index::{Hash, Index};
 use self::rest::{Counted, Rest};
 use crate::client::Scope;
 use crate::event::EventId;
@@ -85,9 +84,7 @@ struct Queue {
 /// The scores of all scopes that are being watched; see the head of this module.
 #[derive(Debug)]
 pub struct Scores {
-    /// Where the record of a scope is.
-    places: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+    places: Index,
     records: Vec<Record>,
     rest: Rest,
     queues: [Queue; RANKS],
@@ -100,8 +97,7 @@ impl Scores {
     /// Scores of at most `capacity` scopes.
     pub fn new(capacity: usize) -> Self {
         Self {
-            places: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
+            places: Index::default(),
             records: Vec::new(),
             rest: Rest::new(LINES_LIMIT),
             queues: [Queue { oldest: NONE, newest: NONE }; RANKS],
@@ -157,12 +153,18 @@ impl Scores {
         if self.records.len() < CACHED {
             return;
         }
-        let mut places = [NONE; FORESEEN];
-        for (place, scope) in places.iter_mut().zip(scopes) {
-            *place = self.place(*scope).unwrap_or(NONE);
+        // Each step looks at what the one before it has found, for all scopes together.
+        let (mut hashes, mut places) = ([Hash::default(); FORESEEN], [NONE; FORESEEN]);
+        let hashes = &mut hashes[..scopes.len().min(FORESEEN)];
+        for (hash, scope) in hashes.iter_mut().zip(scopes) {
+            *hash = self.places.hash(*scope);
         }
-        let mut seen = 0;
+        let mut seen = hashes.iter().fold(0, |seen, hash| seen ^ self.places.glance(*hash));
+        for (place, hash) in places.iter_mut().zip(hashes) {
+            *place = self.places.guess(*hash);
+        }
         let rank = |place: u32| self.records.get(place as usize).map_or(0, |record| u32::from(record.rank));
+        seen ^= places.iter().fold(0, |seen, place| seen ^ rank(*place));
         for record in places.iter().filter_map(|place| self.records.get(*place as usize)) {
             seen ^= rank(record.older) ^ rank(record.newer) ^ self.rest.next(record.rest);
         }
@@ -267,8 +269,7 @@ impl Scores {
         if self.records.is_empty() {
             return None;
         }
-        let is_it = |place: &u32| self.records[*place as usize].scope == scope;
-        self.places.find(self.hasher.hash_one(scope), is_it).copied()
+        self.places.find(self.places.hash(scope), |place| self.records[place as usize].scope == scope)
     }
 
     /// The offences of a record, oldest first.
@@ -338,9 +339,7 @@ impl Scores {
         };
         record.begin(offence);
         self.records.push(record);
-        let (hasher, records) = (&self.hasher, &self.records);
-        let again = |place: &u32| hasher.hash_one(records[*place as usize].scope);
-        self.places.insert_unique(hasher.hash_one(scope), place, again);
+        self.places.insert(self.places.hash(scope), place);
         self.link(place);
     }
 
@@ -348,18 +347,13 @@ impl Scores {
         self.unlink(place);
         let removed = self.records.swap_remove(place as usize);
         self.rest.clear(removed.rest);
-        let hash = self.hasher.hash_one(removed.scope);
-        if let Ok(entry) = self.places.find_entry(hash, |other| *other == place) {
-            entry.remove();
-        }
+        self.places.remove(self.places.hash(removed.scope), place);
         // The last record has moved here: whoever pointed to it points here now.
         let Some(moved) = self.records.get(place as usize) else { return };
         let (older, newer, rank) = (moved.older, moved.newer, usize::from(moved.rank));
-        let hash = self.hasher.hash_one(moved.scope);
-        let before = self.records.len();
-        if let Some(entry) = self.places.find_mut(hash, |other| *other as usize == before) {
-            *entry = place;
-        }
+        // The number of records fitted when it came.
+        let before = u32::try_from(self.records.len()).unwrap_or(NONE);
+        self.places.rename(self.places.hash(moved.scope), before, place);
         match older {
             NONE => self.queues[rank].oldest = place,
             older => self.records[older as usize].newer = place,
