@@ -15,6 +15,7 @@ use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OpenFlags, Row, Transaction, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 
+use super::readable::readable;
 use super::{StoreError, Stored, schema};
 
 /// How long an event is kept.
@@ -133,11 +134,11 @@ impl History {
             }
             let by_client = matches!(row.get_ref(5)?.as_str()?, "offence" | "succeeded");
             if by_client && row.get::<_, Option<i64>>(4)?.is_none() {
-                events.push(event_of(row)?);
+                events.push(event_of(row));
             }
         }
         events.reverse();
-        Ok(events)
+        readable(events)
     }
 
     /// How far each log has been read. Reads the disk.
@@ -183,7 +184,7 @@ impl History {
     }
 
     fn query(&self, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
-        self.connect()?.prepare(sql)?.query_map(values, event_of)?.collect()
+        readable(self.connect()?.prepare(sql)?.query_map(values, event_of)?)
     }
 
     pub(super) fn connect(&self) -> rusqlite::Result<Connection> {
@@ -237,7 +238,7 @@ pub(super) fn past_blocks(database: &Connection) -> rusqlite::Result<Vec<(IpNet,
     let sql = "SELECT id, time, network, what, answered_by FROM event WHERE kind = 'blocked' ORDER BY id DESC LIMIT ?1";
     let mut statement = database.prepare(sql)?;
     let limit = i64::try_from(PAST_LIMIT).unwrap_or(i64::MAX);
-    let events = statement.query_map([limit], event_of)?.collect::<Result<Vec<_>, _>>()?;
+    let events = readable(statement.query_map([limit], event_of)?)?;
     let automatic = |event: &Event| {
         matches!(event.what, What::Blocked { origin: Origin::Smtp | Origin::Login, enforced: true, .. })
     };

@@ -7,6 +7,7 @@
 mod access;
 mod backup;
 mod history;
+mod readable;
 mod schema;
 mod writer;
 

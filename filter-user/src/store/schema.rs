@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
+use super::readable::readable;
 use super::{StoreError, Stored, history};
 
 /// Each step brings the layout from its index to the next; a step that has been released is never changed.
@@ -142,9 +143,9 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
 pub(super) fn lists(database: &Connection) -> rusqlite::Result<(Vec<Block>, Vec<Never>)> {
     let mut blocks = database
         .prepare("SELECT network, origin, reason, author, since, until, observed, event FROM block")?;
-    let blocks = blocks.query_map([], block_of)?.collect::<Result<_, _>>()?;
+    let blocks = readable(blocks.query_map([], block_of)?)?;
     let mut nevers = database.prepare("SELECT network, comment, author, since, until FROM never")?;
-    let nevers = nevers.query_map([], never_of)?.collect::<Result<_, _>>()?;
+    let nevers = readable(nevers.query_map([], never_of)?)?;
     Ok((blocks, nevers))
 }
 
