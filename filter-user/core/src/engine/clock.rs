@@ -3,7 +3,7 @@
 //! A decision lasts for a span, so its end is an instant on the boot clock, and the wall time of that end follows the wall
 //! clock. Only of blocks that a restart of the machine has brought back is the wall time all that is known: their
 //! instants follow it, for a machine may start with a clock that is days off until the network corrects it. If it is ahead,
-//! stored blocks seem to have ended: they are kept aside for the machine's first hour, and stand again when the clock is set
+//! stored entries seem to have ended: they are kept aside for the machine's first hour, and stand again when the clock is set
 //! back to before their end.
 
 use alloc::collections::BTreeSet;
@@ -13,7 +13,7 @@ use core::time::Duration;
 use ipnet::IpNet;
 
 use super::{Effect, Engine, Record};
-use crate::decision::{Block, Change};
+use crate::decision::{Block, Change, Never};
 use crate::time::{Instant, Now, Timestamp};
 
 /// Steps that are smaller are how clocks are kept right, not how they are set.
@@ -27,16 +27,33 @@ const DOUBT: Duration = Duration::from_hours(1);
 pub(super) struct Clock {
     origin: Option<Timestamp>,
     pub(super) restored: BTreeSet<IpNet>,
-    /// Stored blocks that had ended when the machine had just started, by a clock that may have been ahead.
-    ended: Vec<Block>,
+    /// Stored entries that had ended when the machine had just started, by a clock that may have been ahead.
+    ended: Vec<Ended>,
+}
+
+/// What had ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Block(Block),
+    Never(Never),
+}
+
+impl Ended {
+    /// When, by the wall clock.
+    const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Block(block) => Some(block.until),
+            Self::Never(never) => never.until,
+        }
+    }
 }
 
 impl Clock {
-    /// A stored block has ended; whether that is in doubt, and it is kept aside.
-    pub(super) fn doubts(&mut self, block: &Block, now: Now) -> bool {
+    /// A stored entry has ended; whether that is in doubt, and it is kept aside.
+    pub(super) fn doubts(&mut self, entry: Ended, now: Now) -> bool {
         let is_early = now.instant < Instant::from_nanos(0).after(DOUBT);
         if is_early {
-            self.ended.push(block.clone());
+            self.ended.push(entry);
         }
         is_early
     }
@@ -84,28 +101,39 @@ impl Engine {
 
     /// The clock was ahead: what had ended by it and has not stands again.
     fn bring_back(&mut self, now: Now) {
-        let (standing, ended) =
-            core::mem::take(&mut self.clock.ended).into_iter().partition(|block| block.until > now.wall);
+        let (standing, ended): (Vec<_>, Vec<_>) = core::mem::take(&mut self.clock.ended)
+            .into_iter()
+            .partition(|entry| entry.until().is_none_or(|until| until > now.wall));
         self.clock.ended = ended;
-        let standing: Vec<Block> = standing;
-        for block in standing {
-            if self.blocks.get(&block.network).is_some() {
-                continue;
+        for entry in standing {
+            match entry {
+                Ended::Block(block) if self.blocks.get(&block.network).is_none() => {
+                    let (network, since, until) = (block.network, now.instant, now.instant_of(block.until));
+                    let change = Change::Block { network, since, until, origin: block.origin };
+                    self.effects.push_back(Effect::Kernel(change));
+                    self.clock.restored.insert(network);
+                    self.blocks.insert(network, until, block);
+                }
+                Ended::Never(never) if self.nevers.get(&never.network).is_none() => {
+                    self.put_never(never, now);
+                }
+                Ended::Block(_) | Ended::Never(_) => {}
             }
-            let (network, since, until) = (block.network, now.instant, now.instant_of(block.until));
-            let change = Change::Block { network, since, until, origin: block.origin };
-            self.effects.push_back(Effect::Kernel(change));
-            self.clock.restored.insert(network);
-            self.blocks.insert(network, until, block);
         }
     }
 
     /// The clock has had its time: what has ended has ended, unless somebody has decided again.
     fn forget_ended(&mut self) {
-        for Block { network, .. } in core::mem::take(&mut self.clock.ended) {
-            if self.blocks.get(&network).is_none() {
-                self.effects.push_back(Effect::Store(Record::DropBlock(network)));
-            }
+        for entry in core::mem::take(&mut self.clock.ended) {
+            let gone = match entry {
+                Ended::Block(Block { network, .. }) => {
+                    self.blocks.get(&network).is_none().then_some(Record::DropBlock(network))
+                }
+                Ended::Never(Never { network, .. }) => {
+                    self.nevers.get(&network).is_none().then_some(Record::DropNever(network))
+                }
+            };
+            self.effects.extend(gone.map(Effect::Store));
         }
     }
 }
@@ -116,7 +144,8 @@ mod tests {
 
     use super::*;
     use crate::client::ClientAddr;
-    use crate::engine::Held;
+    use crate::engine::{Held, HeldNever};
+    use crate::offence::{Kind, Offence};
     use crate::policy::Policy;
 
     const DAY: Duration = Duration::from_hours(24);
@@ -178,6 +207,57 @@ mod tests {
         restarted.handle_clock(at(20, 100_070));
         assert!(is_blocked(&restarted, at(20 + 1729, 0)) && !is_blocked(&restarted, at(20 + 1730, 0)));
     }
+
+    #[test]
+    fn a_clock_that_is_ahead_at_the_start_ends_no_exemption_either() {
+        let network = "192.0.2.7/32".parse().unwrap();
+        let mut before = engine();
+        let (span, now) = (Some(Duration::from_mins(30)), at(1000, 100_000));
+        before.never(network, span, "the branch office".into(), "root".into(), false, now).unwrap();
+        let stored: Vec<_> = before.nevers().cloned().collect();
+        let names = |engine: &Engine| engine.nevers().map(|never| never.comment.clone()).collect::<Vec<_>>();
+        let mut engine = Engine::new(Policy::default());
+        let ahead = at(10, 100_060 + 86_400);
+        engine.handle_clock(ahead);
+        engine.restore((Vec::new(), stored.clone()), &Held::default(), [], ahead);
+        assert_eq!(names(&engine).len(), 0, "by that clock it has ended");
+        engine.handle_clock(at(20, 100_070));
+        assert_eq!(names(&engine), ["the branch office"]);
+        assert_eq!(engine.poll_timeout(), Some(at(20 + 1730, 0).instant));
+        // Without a restart of the machine, the kernel knows better than the clock.
+        let held = HeldNever { network, until: at(2800, 0).instant, built_in: false };
+        let mut engine = Engine::new(Policy::default());
+        let ahead = at(1060, 100_060 + 86_400);
+        engine.restore((Vec::new(), stored), &Held { nevers: [held].into(), ..Held::default() }, [], ahead);
+        assert_eq!(names(&engine), ["the branch office"]);
+        assert_eq!(engine.poll_timeout(), Some(at(2800, 0).instant));
+    }
+
+    /// The boot clock goes on while the machine sleeps, and nobody is awake to sweep.
+    #[test]
+    fn a_machine_that_slept_finds_everything_as_old_as_it_is() {
+        let mut engine = engine();
+        let who = ClientAddr::new([192, 0, 2, 8].into());
+        let offend = |engine: &mut Engine, now| {
+            engine.handle_offence(who, Offence::new(Kind::RelayDenied, b"x"), now);
+            engine.score(who, now.instant)
+        };
+        assert_eq!(offend(&mut engine, at(1000, 100_000)), 100);
+        assert!(is_blocked(&engine, at(1001, 100_001)));
+        let woken = at(1000 + 8 * 3600, 100_000 + 8 * 3600);
+        engine.handle_clock(woken);
+        assert!(
+            !is_blocked(&engine, woken),
+            "it ended while the machine slept, before anything is swept away"
+        );
+        assert_eq!(offend(&mut engine, woken), 100, "what was done eight hours ago counts no more");
+        while engine.poll_effect().is_some() {}
+        engine.handle_timeout(woken);
+        let network = "192.0.2.7/32".parse().unwrap();
+        assert_eq!(engine.poll_effect(), Some(Effect::Kernel(Change::Unblock(network))));
+        assert_eq!(engine.poll_timeout(), None);
+    }
+
     #[test]
     fn a_clock_that_is_ahead_at_the_start_ends_no_stored_block() {
         let stored: Vec<_> = engine().blocks(at(1000, 0).instant).map(|view| view.block).collect();

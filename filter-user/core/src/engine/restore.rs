@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use ipnet::IpNet;
 
+use super::clock::Ended;
 use super::{Effect, Engine, Record};
 use crate::decision::{Block, Change, Never, Origin};
 use crate::event::{EventId, What};
@@ -85,7 +86,7 @@ impl Engine {
             if until <= now.instant || (block.observed && !self.policy.observe) {
                 self.effects.push_back(Effect::Kernel(Change::Unblock(network)));
                 let has_ended = until <= now.instant;
-                if !(has_ended && held.is_none() && self.clock.doubts(&block, now)) {
+                if !(has_ended && held.is_none() && self.clock.doubts(Ended::Block(block), now)) {
                     self.effects.push_back(Effect::Store(Record::DropBlock(network)));
                 }
                 continue;
@@ -127,12 +128,21 @@ impl Engine {
         built_in: impl IntoIterator<Item = Never>,
         now: Now,
     ) {
+        let in_kernel = |network: &IpNet| {
+            let mut entries = held.nevers.iter().filter(|held| !held.built_in && held.until > now.instant);
+            entries.find(|held| held.network == *network)
+        };
         // Built-in entries last: they win over an administrator's entry for the same network.
-        for never in stored.into_iter().chain(built_in) {
-            if never.until.is_some_and(|until| until <= now.wall) {
-                self.effects.push_back(Effect::Store(Record::DropNever(never.network)));
-            } else {
+        for mut never in stored.into_iter().chain(built_in) {
+            let network = never.network;
+            if let Some(held) = in_kernel(&network).filter(|_| never.until.is_some()) {
+                never.until = Some(now.wall_of(held.until));
+                self.effects.push_back(Effect::Store(Record::PutNever(never.clone())));
+            }
+            if never.until.is_none_or(|until| until > now.wall) {
                 self.put_never(never, now);
+            } else if !self.clock.doubts(Ended::Never(never), now) {
+                self.effects.push_back(Effect::Store(Record::DropNever(network)));
             }
         }
         for held in &held.nevers {
