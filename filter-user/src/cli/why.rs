@@ -37,6 +37,7 @@ pub(super) async fn show(client: &Client, asked: &str, output: Output) -> Result
         ))?;
         let led: Vec<_> = why.events.iter().filter(|event| event.answered_by == Some(block.event)).collect();
         sum(&led)?;
+        members(&led)?;
     }
     for never in &why.standing.never {
         let comment = if never.comment.is_empty() { "no comment" } else { &never.comment };
@@ -133,4 +134,16 @@ fn sum(events: &[&Event]) -> Result<(), Failure> {
         ]);
     }
     Ok(table.print()?)
+}
+
+/// The blocks inside a network that led to its own.
+fn members(events: &[&Event]) -> Result<(), Failure> {
+    let mut table = Table::new(&["EVENT", "TIME", "BLOCKED", "REASON"]);
+    let mut is_empty = true;
+    for event in events {
+        let What::Blocked { reason, .. } = &event.what else { continue };
+        table.row(&[event.id.0.to_string(), time(event.time), network(&event.network), reason.clone()]);
+        is_empty = false;
+    }
+    if is_empty { Ok(()) } else { Ok(table.print()?) }
 }

@@ -15,7 +15,8 @@ use crate::event::{Event, EventId, Success, What};
 use crate::policy::Evaluate;
 use crate::time::{Instant, Now, Timestamp};
 
-/// Names of blocked scopes that the reason of a widened block gives; more would be no reason but a list.
+/// Names of blocked scopes that the reason of a widened block gives; more would be no reason but a list. Its event names
+/// the events of all of them.
 const NAMED: usize = 5;
 
 impl Engine {
@@ -97,7 +98,8 @@ impl Engine {
         let (earlier, memory) =
             (self.past.count(&network, self.policy.repeat.memory, now.wall), self.policy.repeat);
         let span = memory.block_time(span, earlier);
-        if memory.factor > 1 && !self.policy.observe {
+        // Also while it does not matter: it may after a reload.
+        if !self.policy.observe {
             self.past.remember(network, now.wall);
         }
         let reason = match earlier {
@@ -149,13 +151,13 @@ impl Engine {
             .blocks
             .within(&wide)
             .filter(|(_, block)| automatic(block))
-            .map(|(network, _)| *network)
+            .map(|(network, block)| (*network, block.event))
             .collect();
         if standing || inside.len() < self.policy.widen_after as usize {
             return;
         }
         let mut names = String::new();
-        for network in inside.iter().take(NAMED) {
+        for (network, _) in inside.iter().take(NAMED) {
             if !names.is_empty() {
                 names.push_str(", ");
             }
@@ -164,7 +166,8 @@ impl Engine {
         }
         let more = if inside.len() > NAMED { ", …" } else { "" };
         let reason = format!("{} blocked at the same time in this network: {names}{more}", inside.len());
-        self.block_automatically(wide, origin, reason, span, Vec::new(), now);
+        let led_by = inside.into_iter().map(|(_, event)| event).collect();
+        self.block_automatically(wide, origin, reason, span, led_by, now);
     }
 
     /// Earlier blocks, as the event log knows them.
