@@ -25,6 +25,9 @@ pub struct ImportRequest {
     /// Say what would happen, and do nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// Of a dry run in several requests: how many entries the earlier ones would have added. They take room.
+    #[serde(default)]
+    pub ahead: usize,
     /// Take networks that are too wide to be meant.
     #[serde(default)]
     pub force: bool,

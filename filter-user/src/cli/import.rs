@@ -104,7 +104,8 @@ async fn send(client: &Client, list: List, listing: Listing, import: &Import) ->
     for part in entries.chunks(ENTRIES_LIMIT) {
         let completed = part.iter().map(|(_, entry)| complete(entry.clone(), import));
         let (dry_run, force) = (import.dry_run, import.force);
-        let request = ImportRequest { entries: completed.collect(), dry_run, force };
+        let ahead = usize::try_from(report.new).unwrap_or(usize::MAX);
+        let request = ImportRequest { entries: completed.collect(), dry_run, ahead, force };
         let outcomes: Vec<Outcome> = client.post(route, &request).await.map_err(|error| {
             bar.finish_and_clear();
             Failure::from(error).and(&format!(

@@ -54,7 +54,8 @@ async fn never(
 /// Answers when the changes are durable.
 async fn import(agent: &Agent, list: List, Author(author): Author, body: Body) -> Answer<Vec<Outcome>> {
     let Json(request) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    let ImportRequest { entries, dry_run, force } = request;
+    let ImportRequest { entries, dry_run, ahead, force } = request;
+    let dry_run = dry_run.then_some(ahead);
     if entries.len() > ENTRIES_LIMIT {
         let detail =
             format!("a request takes {ENTRIES_LIMIT} entries at most; send the others in another one");
@@ -74,7 +75,7 @@ async fn import(agent: &Agent, list: List, Author(author): Author, body: Body) -
     for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
         *outcome = answers.next();
     }
-    if !dry_run {
+    if dry_run.is_none() {
         let flushed = agent.store.flushed().await;
         flushed.map_err(|error| Problem::new(StatusCode::INSUFFICIENT_STORAGE, error))?;
     }

@@ -163,8 +163,8 @@ pub enum Request {
         wishes: Vec<Wish>,
         /// Who asks.
         author: String,
-        /// Say what would happen, and do nothing.
-        dry_run: bool,
+        /// Say what would happen behind so many new entries, and do nothing.
+        dry_run: Option<usize>,
         /// Even if they are very wide.
         force: bool,
         /// Where the outcomes go, in the order of the wishes.

@@ -74,7 +74,7 @@ impl Ips {
                     List::Never => self.engine.import_nevers(wishes, manner, now),
                 };
                 self.carry_out_telling(journal::whisper);
-                if !dry_run {
+                if dry_run.is_none() {
                     journal::imported(list, &outcomes, &author);
                 }
                 let _ = answer.send(outcomes);

@@ -229,7 +229,7 @@ pub(super) async fn undo(State(web): State<Web>, api: Api, fields: Fields) -> Re
     };
     let (route, page) = places(list);
     let count = entries.len();
-    let request = ImportRequest { entries, dry_run: false, force: true };
+    let request = ImportRequest { entries, force: true, ..ImportRequest::default() };
     let notice = match api.post::<Vec<Outcome>>(&format!("{route}/import"), &request).await {
         Ok(outcomes) => {
             let reason = outcomes.into_iter().find_map(|outcome| match outcome {

@@ -18,8 +18,8 @@ use crate::time::{Now, Timestamp};
 pub struct Manner<'a> {
     /// Who asks.
     pub author: &'a str,
-    /// Say what would happen, and do nothing.
-    pub dry_run: bool,
+    /// Say what would happen behind so many entries that would be new, and do nothing.
+    pub dry_run: Option<usize>,
     /// Take networks that are too wide to be meant.
     pub force: bool,
 }
@@ -34,15 +34,15 @@ struct Standing<'a> {
 impl Engine {
     /// An administrator brings blocks; the outcomes are in the order of the wishes.
     pub fn import_blocks(&mut self, wishes: Vec<Wish>, manner: Manner<'_>, now: Now) -> Vec<Outcome> {
-        let mut added = 0;
+        let mut added = manner.dry_run.unwrap_or_default();
         let mut import = |wish: Wish| {
             let until = until(wish.end, Some(self.policy().block_time), now);
             let found = self.blocks.get(&wish.network).map(|(_, block)| block);
-            let full = found.is_none() && self.blocks.len() + added >= BLOCKS_LIMIT;
+            let full = found.is_none() && self.blocks.len().saturating_add(added) >= BLOCKS_LIMIT;
             let standing = found.map(|block| Standing { until: Some(block.until), comment: &block.reason });
             let outcome = judge(&wish, until, standing, now);
             check(&wish, manner.force, full.then_some(BLOCKS_LIMIT))?;
-            if manner.dry_run {
+            if manner.dry_run.is_some() {
                 added += usize::from(outcome == Outcome::New);
             } else if is_a_change(&outcome) {
                 let (span, author) = (until.map(|until| until.since(now.wall)), manner.author.to_owned());
@@ -55,18 +55,18 @@ impl Engine {
 
     /// An administrator brings exemptions; the outcomes are in the order of the wishes.
     pub fn import_nevers(&mut self, wishes: Vec<Wish>, manner: Manner<'_>, now: Now) -> Vec<Outcome> {
-        let mut added = 0;
+        let mut added = manner.dry_run.unwrap_or_default();
         let mut import = |wish: Wish| {
             let until = until(wish.end, None, now);
             let found = self.nevers.get(&wish.network).map(|(_, never)| never);
             if found.is_some_and(|never| never.built_in) {
                 return Err(Refusal::BuiltIn(wish.network));
             }
-            let full = found.is_none() && self.nevers.len() + added >= NEVER_LIMIT;
+            let full = found.is_none() && self.nevers.len().saturating_add(added) >= NEVER_LIMIT;
             let standing = found.map(|never| Standing { until: never.until, comment: &never.comment });
             let outcome = judge(&wish, until, standing, now);
             check(&wish, manner.force, full.then_some(NEVER_LIMIT))?;
-            if manner.dry_run {
+            if manner.dry_run.is_some() {
                 added += usize::from(outcome == Outcome::New);
             } else if is_a_change(&outcome) {
                 let (span, author) = (until.map(|until| until.since(now.wall)), manner.author.to_owned());
@@ -128,7 +128,7 @@ mod tests {
     use crate::policy::Policy;
     use crate::time::Instant;
 
-    const MANNER: Manner<'_> = Manner { author: "alice", dry_run: false, force: false };
+    const MANNER: Manner<'_> = Manner { author: "alice", dry_run: None, force: false };
 
     fn at(seconds: u64) -> Now {
         let wall = Timestamp::from_millis(1_800_000_000_000).after(Duration::from_secs(seconds));
@@ -168,7 +168,7 @@ mod tests {
             wish("198.51.100.0/24", End::Usual, ""),
         ];
         let wanted = ["longer", "shorter", "changed", "unchanged", "unchanged", "new"];
-        let dry = engine.import_blocks(second.to_vec(), Manner { dry_run: true, ..MANNER }, at(0));
+        let dry = engine.import_blocks(second.to_vec(), Manner { dry_run: Some(0), ..MANNER }, at(0));
         assert_eq!(names(&dry), wanted);
         assert_eq!(effects(&mut engine), [], "a dry run does nothing");
         assert_eq!(names(&engine.import_blocks(second.to_vec(), MANNER, at(0))), wanted);
@@ -229,7 +229,7 @@ mod tests {
             wish("127.0.0.0/8", minutes(1), ""),
             wish("192.0.2.2/32", minutes(1), ""),
         ];
-        for manner in [Manner { dry_run: true, ..MANNER }, MANNER] {
+        for manner in [Manner { dry_run: Some(0), ..MANNER }, MANNER] {
             let outcomes = engine.import_nevers(wishes.to_vec(), manner, at(10));
             assert_eq!(names(&outcomes), ["rejected", "rejected", "rejected", "new"]);
             let reasons: Vec<_> = outcomes.iter().map(|outcome| alloc::format!("{outcome:?}")).collect();
@@ -255,7 +255,11 @@ mod tests {
             Wish { network: crate::client::host([10, b, c, d].into()), end: End::Usual, comment: "x".into() }
         });
         let wishes: Vec<_> = hosts.collect();
-        for dry_run in [true, false] {
+        // As a list comes, in several requests.
+        let dry_run = Some(NEVER_LIMIT - 1);
+        let last = engine.import_nevers(wishes[..2].to_vec(), Manner { dry_run, ..MANNER }, at(0));
+        assert!(matches!(last[..], [Outcome::New, Outcome::Rejected { .. }]), "{last:?}");
+        for dry_run in [Some(0), None] {
             let outcomes = engine.import_nevers(wishes.clone(), Manner { dry_run, ..MANNER }, at(0));
             assert!(outcomes[..NEVER_LIMIT].iter().all(|outcome| *outcome == Outcome::New));
             assert!(
