@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::image::Image;
 use super::report::{Report, tail};
 use super::{PATIENCE, folder, initramfs, is_timeout};
+use crate::setup::beside::emulator;
 
 /// The kernel talks on the first serial line; a panic ends the machine, since it may not restart.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1";
@@ -22,8 +23,20 @@ pub(super) fn run(image: &Image, program: &Path) -> Result<Report> {
     let (console, report) = (folder.join("console.log"), folder.join("report.log"));
     let mut command = Command::new("timeout");
     // In the foreground, so that Ctrl-C reaches it.
-    command.args(["--foreground", "--signal=KILL", PATIENCE, "qemu-system-x86_64", "-accel", "tcg"]);
-    command.args(["-cpu", "max", "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot"]);
+    command.args(["--foreground", "--signal=KILL", PATIENCE]);
+    let mut command = emulator(command);
+    command.args([
+        "-accel",
+        "tcg",
+        "-cpu",
+        "max",
+        "-m",
+        "1024",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
     command.args(["-append", COMMAND_LINE]);
     command.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(initramfs);
     // Two lines, so that a word of the kernel cannot fall into the middle of the report's.
@@ -33,7 +46,7 @@ pub(super) fn run(image: &Image, program: &Path) -> Result<Report> {
         command.arg("-serial").arg(format!("file:{}", file.display()));
     }
     let status = command.stdin(Stdio::null()).status();
-    let status = status.context("cannot run qemu-system-x86_64 under timeout")?;
+    let status = status.context("cannot run the emulator under timeout")?;
     let read = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let place = console.display();
     let (said, report) = (read(&console).unwrap_or_default(), read(&report).unwrap_or_default());

@@ -1,8 +1,8 @@
 //! `cargo xtask test --kernels`: the release filter on the kernels of Debian's releases, and on the one that runs.
 //!
 //! On each of them `checks.sh` loads it, blocks, connects, and takes it off again: on the running kernel in name spaces
-//! of its own, on the others in a guest that boots their image under emulation. Nothing is installed into the machine
-//! but the emulator, and nothing outlives a trial but its logs.
+//! of its own, on the others in a guest that boots their image under emulation. Images and
+//! emulator are unpacked and not installed, and nothing outlives a trial but its logs.
 
 mod guest;
 mod here;

@@ -1,5 +1,6 @@
-//! Programs of packages that are better not installed: mail servers, since all are the machine's one mail transport agent, and
-//! Prometheus, which would become a service. Their packages are unpacked under `target/lab`, with the libraries that are missing, and nothing of them is installed.
+//! Programs of packages that are better not installed: mail servers, since all are the machine's one mail transport agent,
+//! Prometheus, which would become a service, and the emulator, which cannot be beside tools of its own of another version.
+//! Their packages are unpacked under `target/lab`, with the libraries that are missing, and nothing of them is installed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +13,7 @@ use super::packages;
 use crate::shell::{output, quietly, target};
 
 /// One of them.
-pub(super) struct Server {
+pub(super) struct Bundle {
     /// Its folder under `target/lab`.
     name: &'static str,
     packages: &'static [&'static str],
@@ -21,26 +22,46 @@ pub(super) struct Server {
 }
 
 /// The mail servers that the edge is compared with straight talk to, beside Postfix; and who reads and judges the metrics.
-pub(super) const SERVERS: [Server; 3] = [
-    Server { name: "exim", packages: &["exim4-daemon-light", "exim4-base"], program: "usr/sbin/exim4" },
-    Server { name: "opensmtpd", packages: &["opensmtpd"], program: "usr/sbin/smtpd" },
-    Server { name: "prometheus", packages: &["prometheus"], program: "usr/bin/promtool" },
+pub(super) const SERVERS: [Bundle; 3] = [
+    Bundle { name: "exim", packages: &["exim4-daemon-light", "exim4-base"], program: "usr/sbin/exim4" },
+    Bundle { name: "opensmtpd", packages: &["opensmtpd"], program: "usr/sbin/smtpd" },
+    Bundle { name: "prometheus", packages: &["prometheus"], program: "usr/bin/promtool" },
 ];
 
-/// Unpacks a mail server, unless it is there; says by which file to notice if it goes.
-pub(super) fn unpack(server: &Server) -> Result<PathBuf> {
-    let folder = target().join("lab").join(server.name);
-    let program = folder.join(server.program);
+/// What boots other kernels, with what it loads into the machine that it emulates.
+pub(super) const EMULATOR: Bundle = Bundle {
+    name: "qemu",
+    packages: &["qemu-system-x86", "qemu-system-data", "seabios"],
+    program: "usr/bin/qemu-system-x86_64",
+};
+
+/// The emulator as a command, with the libraries and the images that were unpacked with it.
+pub(crate) fn emulator(mut under: Command) -> Command {
+    let folder = target().join("lab").join(EMULATOR.name);
+    let shared = folder.join("usr/share");
+    under.arg(folder.join(EMULATOR.program));
+    for images in ["qemu", "seabios"] {
+        under.arg("-L").arg(shared.join(images));
+    }
+    let libraries = folder.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    under.env("LD_LIBRARY_PATH", libraries);
+    under
+}
+
+/// Unpacks one of them, unless it is there; says by which file to notice if it goes.
+pub(super) fn unpack(bundle: &Bundle, why: &str) -> Result<PathBuf> {
+    let folder = target().join("lab").join(bundle.name);
+    let program = folder.join(bundle.program);
     if program.exists() {
         return Ok(program);
     }
-    println!("setup: unpacking {} for the end-to-end tests", server.packages.join(", "));
-    let archives = super::logs().join(server.name);
+    println!("setup: unpacking {} for {why}", bundle.packages.join(", "));
+    let archives = super::logs().join(bundle.name);
     fs::create_dir_all(&archives)?;
-    if download(&archives, server.packages).is_err() {
+    if download(&archives, bundle.packages).is_err() {
         // Lists that are old name packages that the archive no longer has.
         packages::refresh()?;
-        download(&archives, server.packages)?;
+        download(&archives, bundle.packages)?;
     }
     let unpacking = folder.with_extension("new");
     let mut unpacked = BTreeSet::new();
@@ -61,7 +82,7 @@ pub(super) fn unpack(server: &Server) -> Result<PathBuf> {
         }
     }
     fs::rename(&unpacking, &folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    ensure!(program.exists(), "the packages {} have no {}", server.packages.join(", "), server.program);
+    ensure!(program.exists(), "the packages {} have no {}", bundle.packages.join(", "), bundle.program);
     Ok(program)
 }
 

@@ -3,7 +3,7 @@
 //! Each part looks first, says in one line what it installs and why, and does nothing when it is there. What was
 //! found is remembered in a stamp, so that the next call takes milliseconds.
 
-mod beside;
+pub(crate) mod beside;
 mod kernel;
 mod linker;
 pub(crate) mod packages;
@@ -62,7 +62,7 @@ pub(crate) fn ready(purpose: Purpose) -> Result<()> {
             packages::install(&packages::LAB, "the end-to-end tests")?;
             witnesses.push(schemathesis::install()?);
             for server in &beside::SERVERS {
-                witnesses.push(beside::unpack(server)?);
+                witnesses.push(beside::unpack(server, "the end-to-end tests")?);
             }
         }
         Purpose::Bench => {
@@ -74,8 +74,10 @@ pub(crate) fn ready(purpose: Purpose) -> Result<()> {
             );
         }
         Purpose::Kernels => {
-            packages::install(&packages::KERNELS, "running the filter on other kernels")?;
-            witnesses.extend(["qemu-system-x86_64", "busybox"].into_iter().filter_map(shell::which));
+            let why = "running the filter on other kernels";
+            packages::install(&packages::KERNELS, why)?;
+            witnesses.extend(shell::which("busybox"));
+            witnesses.push(beside::unpack(&beside::EMULATOR, why)?);
         }
     }
     stamp.write(&witnesses)

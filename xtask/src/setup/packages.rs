@@ -34,8 +34,8 @@ pub(super) const LAB: [&str; 20] = [
     "tmux",
     "util-linux",
 ];
-/// What boots other kernels: the machine, and what a guest is made of beside `gatepost`.
-pub(super) const KERNELS: [&str; 4] = ["qemu-system-x86", "busybox-static", "iproute2", "util-linux"];
+/// What a guest with another kernel is made of beside `gatepost`, and what the running one is tried with.
+pub(super) const KERNELS: [&str; 3] = ["busybox-static", "iproute2", "util-linux"];
 /// What the benches measure beside the filter: nft, ipset with iptables, xdp-filter; ethtool lets a veth poll. And beside the
 /// edge: HAProxy and nginx, with Postfix's smtp-source and smtp-sink around them. And beside the log reader: fail2ban.
 pub(super) const BENCH: [&str; 11] = [
