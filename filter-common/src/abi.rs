@@ -7,7 +7,7 @@ use crate::gate;
 use crate::reason::Reason;
 
 /// Changes with every change of this file that old entries cannot be read with.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// A blocked host or prefix.
 #[repr(C)]
@@ -71,29 +71,27 @@ pub struct Settings {
     pub mode: u32,
     /// 1: drop everything of a blocked source, not only TCP to the protected ports.
     pub drop_all: u32,
-    /// Classes of the block list's IPv6 gate that are in use, as bits; see [`gate::Key`].
+    /// Classes of the block list's gate that are in use, as bits; see [`gate::Key`].
     pub block_classes: u32,
     /// The same for the never-block list.
     pub never_classes: u32,
-    /// Words of the wicket; see [`gate::Key`].
-    pub wicket: u32,
-    /// The secret of the IPv6 gates; drawn when the maps are made, and theirs as long as they live.
+    /// Words of the block list's gate; see [`gate::Key`].
+    pub words: u32,
+    /// The secret of the gates; drawn when the maps are made, and theirs as long as they live.
     pub seed: u64,
 }
 
 impl Settings {
-    /// What the block list's IPv6 gate is read by.
+    /// What the block list's gate is read by.
     #[inline(always)]
     pub const fn block_gate(&self) -> gate::Key {
-        let (words, length) = (gate::WORDS_V6, gate::LENGTH_V4);
-        gate::Key { seed: self.seed, classes: self.block_classes, words, length, wicket: self.wicket }
+        gate::Key { seed: self.seed, classes: self.block_classes, words: self.words }
     }
 
-    /// What the never-block list's IPv6 gate is read by.
+    /// What the never-block list's gate is read by.
     #[inline(always)]
     pub const fn never_gate(&self) -> gate::Key {
-        let (words, length) = (gate::NEVER_WORDS_V6, gate::NEVER_LENGTH_V4);
-        gate::Key { seed: self.seed, classes: self.never_classes, words, length, wicket: 0 }
+        gate::Key { seed: self.seed, classes: self.never_classes, words: gate::NEVER_WORDS }
     }
 }
 

@@ -51,28 +51,15 @@ pub(crate) static NEVER_PREFIXES_V4: LpmTrie<PrefixV4, NeverEntry> =
 pub(crate) static NEVER_PREFIXES_V6: LpmTrie<PrefixV6, NeverEntry> =
     LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
 
-/// What is near an IPv4 source on the block list; the only map that an innocent packet meets. User space writes it
-/// through memory, a bit at a time.
+/// What is near a source on the block list; the only list that an innocent packet meets. User space writes it through
+/// memory, a mark at a time.
 #[map]
-pub(crate) static BLOCK_GATE_V4: Array<u64> = Array::pinned(gate::words_v4(gate::LENGTH_V4), BPF_F_MMAPABLE);
+pub(crate) static BLOCK_GATE: Array<u64> =
+    Array::pinned(gate::words(limits::BLOCK_HOSTS_V4 + limits::BLOCK_SCOPES_V6), BPF_F_MMAPABLE);
 
-/// The same for IPv6, by a keyed hash.
+/// What is near a blocked source on the never-block list.
 #[map]
-pub(crate) static BLOCK_GATE_V6: Array<u64> = Array::pinned(gate::WORDS_V6, BPF_F_MMAPABLE);
-
-/// Whether an address or a /64 may be blocked itself, by a keyed hash; asked only where the gate says that hosts are near.
-#[map]
-pub(crate) static BLOCK_WICKET: Array<u64> =
-    Array::pinned(gate::words_wicket(limits::BLOCK_HOSTS_V4 + limits::BLOCK_SCOPES_V6), BPF_F_MMAPABLE);
-
-/// What is near a blocked IPv4 source on the never-block list.
-#[map]
-pub(crate) static NEVER_GATE_V4: Array<u64> =
-    Array::pinned(gate::words_v4(gate::NEVER_LENGTH_V4), BPF_F_MMAPABLE);
-
-/// The same for IPv6.
-#[map]
-pub(crate) static NEVER_GATE_V6: Array<u64> = Array::pinned(gate::NEVER_WORDS_V6, BPF_F_MMAPABLE);
+pub(crate) static NEVER_GATE: Array<u64> = Array::pinned(gate::NEVER_WORDS, BPF_F_MMAPABLE);
 
 /// A bit for each port that blocked sources cannot reach.
 #[map]

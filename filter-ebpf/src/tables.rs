@@ -10,9 +10,9 @@ use filter_common::packet::Source;
 
 use crate::clock;
 use crate::maps::{
-    BLOCK_GATE_V4, BLOCK_GATE_V6, BLOCK_HOSTS_V4, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6,
-    BLOCK_WICKET, NEVER_GATE_V4, NEVER_GATE_V6, NEVER_HOSTS_V4, NEVER_PREFIXES_V4, NEVER_PREFIXES_V6,
-    NEVER_SCOPES_V6, PROTECTED_PORTS, SETTINGS, SharedEntry,
+    BLOCK_GATE, BLOCK_HOSTS_V4, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6, NEVER_GATE,
+    NEVER_HOSTS_V4, NEVER_PREFIXES_V4, NEVER_PREFIXES_V6, NEVER_SCOPES_V6, PROTECTED_PORTS, SETTINGS,
+    SharedEntry,
 };
 
 /// The maps of this program.
@@ -23,18 +23,17 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn near_block(&self, source: Source) -> Near {
-        let (v4, v6) = (|index| word(&BLOCK_GATE_V4, index), |index| word(&BLOCK_GATE_V6, index));
-        let is_host = || {
-            let mark = gate::mark(present_settings().block_gate(), source);
-            mark.is_in(word(&BLOCK_WICKET, mark.word))
-        };
-        gate::near(source, gate::LENGTH_V4, v4, || present_settings().block_gate(), v6, is_host)
+        gate::near(source, words(), || present_settings().block_gate(), |index| word(&BLOCK_GATE, index))
     }
 
     #[inline(always)]
     fn near_never(&self, source: Source) -> Near {
-        let (v4, v6) = (|index| word(&NEVER_GATE_V4, index), |index| word(&NEVER_GATE_V6, index));
-        gate::near(source, gate::NEVER_LENGTH_V4, v4, || present_settings().never_gate(), v6, || true)
+        gate::near(
+            source,
+            gate::NEVER_WORDS,
+            || present_settings().never_gate(),
+            |index| word(&NEVER_GATE, index),
+        )
     }
 
     #[inline(always)]
@@ -110,6 +109,16 @@ fn word(words: &Array<u64>, index: u32) -> u64 {
     words.get(index).copied().unwrap_or(0)
 }
 
+/// Words of the block list's gate: written into the program when it is loaded, for the settings would be one look more.
+#[unsafe(no_mangle)]
+static BLOCK_GATE_WORDS: u32 = 0;
+
+#[inline(always)]
+fn words() -> u32 {
+    // SAFETY: a static of its own type; read as memory, because the loader has written it since it was compiled.
+    unsafe { core::ptr::read_volatile(&raw const BLOCK_GATE_WORDS) }
+}
+
 #[inline(always)]
 fn present_settings() -> Settings {
     // The entry of an array is always there; the verifier wants the question all the same.
@@ -119,7 +128,7 @@ fn present_settings() -> Settings {
         drop_all: 0,
         block_classes: 0,
         never_classes: 0,
-        wicket: 0,
+        words: 1,
         seed: 0,
     })
 }

@@ -9,7 +9,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aya::maps::Array;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, Pod};
 use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit};
@@ -109,17 +108,20 @@ impl Filter {
     fn load_into(wanted: &Settings) -> Result<Self, KernelError> {
         let directory = wanted.pin_directory.as_path();
         let lock = lock(directory)?;
-        match Maps::open(directory) {
-            Ok(_) | Err(KernelError::NotLoaded(_)) => {}
-            Err(error) => return Err(error),
-        }
         let Capacity { hosts_v4, scopes_v6, prefixes } = wanted.capacity;
+        let words = match Maps::open(directory) {
+            // Of pinned maps, the size that they were made with stays.
+            Ok(maps) => maps.blocks.gate.len(),
+            Err(KernelError::NotLoaded(_)) => gate::words(hosts_v4.saturating_add(scopes_v6)),
+            Err(error) => return Err(error),
+        };
         let mut program = EbpfLoader::new()
             .map_max_entries(maps::BLOCK.hosts_v4, hosts_v4)
             .map_max_entries(maps::BLOCK.scopes_v6, scopes_v6)
             .map_max_entries(maps::BLOCK.prefixes_v4, prefixes)
             .map_max_entries(maps::BLOCK.prefixes_v6, prefixes)
-            .map_max_entries(maps::WICKET, gate::words_wicket(hosts_v4.saturating_add(scopes_v6)))
+            .map_max_entries(maps::BLOCK.gate, words)
+            .override_global("BLOCK_GATE_WORDS", &words, true)
             .default_map_pin_directory(directory)
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
@@ -344,8 +346,7 @@ fn write_ports(maps: &mut Maps, wanted: &Settings) -> Result<abi::Settings, Kern
         layout_version: LAYOUT_VERSION,
         mode: if wanted.observe { mode::OBSERVE } else { mode::ENFORCE },
         drop_all: u32::from(wanted.drop_all),
-        // Of pinned maps, the size that they were made with stays.
-        wicket: maps.blocks.wicket.as_ref().map_or(0, Array::len),
+        words: maps.blocks.gate.len(),
         seed: if present.seed == 0 { secret::number() } else { present.seed },
         ..present
     })

@@ -1,4 +1,4 @@
-//! The gates of one list, written through memory: one atomic operation for each bit that changes.
+//! The gate of one list, written through memory: one atomic operation for each bit that changes.
 
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aya::Pod;
 use aya::maps::{Array, IterableMap as _, MapData};
 use filter_common::gate::Key;
-use filter_core::gate::{Bits, Book, Family};
+use filter_core::gate::{Bits, Book};
 use ipnet::IpNet;
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -35,121 +35,68 @@ impl Words {
     }
 }
 
-#[derive(Debug)]
-struct Memory {
-    v4: Words,
-    v6: Words,
-    wicket: Option<Words>,
-}
-
-impl Memory {
-    fn word(&self, family: Family, index: u32) -> Option<&AtomicU64> {
-        match family {
-            Family::V4 => self.v4.word(index),
-            Family::V6 => self.v6.word(index),
-            Family::Wicket => self.wicket.as_ref()?.word(index),
-        }
-    }
-}
-
-impl Bits for Memory {
-    fn set(&mut self, family: Family, word: u32, bits: u64) {
-        if let Some(word) = self.word(family, word) {
+impl Bits for Words {
+    fn set(&mut self, word: u32, bits: u64) {
+        if let Some(word) = self.word(word) {
             word.fetch_or(bits, Ordering::Relaxed);
         }
     }
 
-    fn clear(&mut self, family: Family, word: u32, bits: u64) {
-        if let Some(word) = self.word(family, word) {
+    fn clear(&mut self, word: u32, bits: u64) {
+        if let Some(word) = self.word(word) {
             word.fetch_and(!bits, Ordering::Relaxed);
         }
     }
 }
 
-/// What the gates should hold, built from nothing.
-struct Wanted {
-    v4: Vec<u64>,
-    v6: Vec<u64>,
-    wicket: Vec<u64>,
-}
+/// What the gate should hold, built from nothing.
+struct Wanted(Vec<u64>);
 
 impl Bits for Wanted {
-    fn set(&mut self, family: Family, word: u32, bits: u64) {
-        let words = match family {
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
-            Family::Wicket => &mut self.wicket,
-        };
-        words[word as usize] |= bits;
+    fn set(&mut self, word: u32, bits: u64) {
+        self.0[word as usize] |= bits;
     }
 
-    fn clear(&mut self, _family: Family, _word: u32, _bits: u64) {
+    fn clear(&mut self, _word: u32, _bits: u64) {
         unreachable!("a book that is only added to clears nothing");
     }
 }
 
-/// How many networks something is near, by a gate.
-pub(super) fn networks(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
-    count(gate, gate.len() / 2)
-}
-
-/// How many bits of a wicket are set.
-pub(super) fn marks(wicket: &Array<MapData, u64>) -> Result<u64, KernelError> {
-    count(wicket, 0)
-}
-
-/// Bits that are set, those that lie `half` words apart as one.
-fn count(gate: &Array<MapData, u64>, half: u32) -> Result<u64, KernelError> {
+/// How many bits of a gate are set. Read a word at a time by system call it would take a second, so the gate is mapped.
+pub(super) fn bits(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
     let words = Words::map("a gate", gate.map().fd().as_fd(), gate.len())?;
     let word = |index| words.word(index).map_or(0, |word| word.load(Ordering::Relaxed));
-    let both = (0..gate.len() - half).map(|index| word(index) | word(index + half));
-    Ok(both.map(|word| u64::from(word.count_ones())).sum())
+    Ok((0..gate.len()).map(|index| u64::from(word(index).count_ones())).sum())
 }
 
-/// The gates of one list, with the book of what stands behind their bits.
+/// The gate of one list, with the book of what stands behind its bits.
 #[derive(Debug)]
 pub(super) struct Gate {
-    memory: Memory,
+    memory: Words,
     book: Book,
     held: Held,
 }
 
 impl Gate {
-    /// Takes over the gates of a list that holds these entries: missing bits are set, then stale ones cleared.
+    /// Takes over the gate of a list that holds these entries: missing bits are set, then stale ones cleared.
     pub(super) fn adopt<V: Pod>(
         list: &List<V>,
         key: Key,
         entries: impl Iterator<Item = IpNet>,
     ) -> Result<Self, KernelError> {
-        let (names, words_v4) = (list.names, key.words_v4());
-        let wicket = names.wicket.zip(list.wicket.as_ref());
-        let memory = Memory {
-            v4: Words::map(names.gate_v4, list.gate_v4.map().fd().as_fd(), words_v4)?,
-            v6: Words::map(names.gate_v6, list.gate_v6.map().fd().as_fd(), key.words)?,
-            wicket: wicket
-                .map(|(name, map)| Words::map(name, map.map().fd().as_fd(), key.wicket))
-                .transpose()?,
-        };
-        let mut wanted = Wanted {
-            v4: vec![0; words_v4 as usize],
-            v6: vec![0; key.words as usize],
-            wicket: vec![0; key.wicket as usize],
-        };
+        let memory = Words::map(list.names.gate, list.gate.map().fd().as_fd(), key.words)?;
+        let mut wanted = Wanted(vec![0; key.words as usize]);
         let (mut book, mut held) = (Book::new(key), Held::default());
         for network in entries {
             book.add(&network, &mut wanted);
             held[place(&network)] += 1;
         }
-        for (family, words) in
-            [(Family::V4, wanted.v4), (Family::V6, wanted.v6), (Family::Wicket, wanted.wicket)]
-        {
-            for (index, bits) in (0..).zip(words) {
-                let Some(word) = memory.word(family, index) else { continue };
-                if word.load(Ordering::Relaxed) != bits {
-                    // One at a time, so that a bit which is right is right throughout.
-                    word.fetch_or(bits, Ordering::Relaxed);
-                    word.fetch_and(bits, Ordering::Relaxed);
-                }
+        for (index, bits) in (0..).zip(wanted.0) {
+            let Some(word) = memory.word(index) else { continue };
+            if word.load(Ordering::Relaxed) != bits {
+                // One at a time, so that a bit which is right is right throughout.
+                word.fetch_or(bits, Ordering::Relaxed);
+                word.fetch_and(bits, Ordering::Relaxed);
             }
         }
         Ok(Self { memory, book, held })

@@ -1,4 +1,4 @@
-//! One list as the kernel keeps it: exact hosts in hashes, everything else in tries, and a gate in front of each family.
+//! One list as the kernel keeps it: exact hosts in hashes, everything else in tries, and a gate in front of them.
 //!
 //! The block list and the never-block list have the same shape and differ in their values. A list only knows its
 //! maps; in which order they and the gate are written is the business of [`super::Filter`].
@@ -27,9 +27,7 @@ pub(super) struct List<V: Pod> {
     pub(super) scopes_v6: HashMap<MapData, ScopeV6, V>,
     pub(super) prefixes_v4: LpmTrie<MapData, PrefixV4, V>,
     pub(super) prefixes_v6: LpmTrie<MapData, PrefixV6, V>,
-    pub(super) gate_v4: Array<MapData, u64>,
-    pub(super) gate_v6: Array<MapData, u64>,
-    pub(super) wicket: Option<Array<MapData, u64>>,
+    pub(super) gate: Array<MapData, u64>,
 }
 
 impl<V: Pod + Send + Sync> List<V> {
@@ -41,21 +39,13 @@ impl<V: Pod + Send + Sync> List<V> {
             scopes_v6: pinned(directory, names.scopes_v6)?,
             prefixes_v4: pinned(directory, names.prefixes_v4)?,
             prefixes_v6: pinned(directory, names.prefixes_v6)?,
-            gate_v4: pinned(directory, names.gate_v4)?,
-            gate_v6: pinned(directory, names.gate_v6)?,
-            wicket: names.wicket.map(|name| pinned(directory, name)).transpose()?,
+            gate: pinned(directory, names.gate)?,
         })
     }
 
-    /// What the gates say about a source.
+    /// What the gate says about a source.
     pub(super) fn near(&self, source: Source, key: gate::Key) -> Near {
-        let word = |words: &Array<MapData, u64>, index: u32| words.get(&index, 0).unwrap_or(0);
-        let (v4, v6) = (|index| word(&self.gate_v4, index), |index| word(&self.gate_v6, index));
-        let is_host = || {
-            let mark = gate::mark(key, source);
-            self.wicket.as_ref().is_none_or(|words| mark.is_in(word(words, mark.word)))
-        };
-        gate::near(source, key.length, v4, || key, v6, is_host)
+        gate::near(source, key.words, || key, |index| self.gate.get(&index, 0).unwrap_or(0))
     }
 
     /// The value for exactly this host or /64.

@@ -31,18 +31,14 @@ pub(super) struct Names {
     pub(super) scopes_v6: &'static str,
     pub(super) prefixes_v4: &'static str,
     pub(super) prefixes_v6: &'static str,
-    pub(super) gate_v4: &'static str,
-    pub(super) gate_v6: &'static str,
-    /// The block list alone has one.
-    pub(super) wicket: Option<&'static str>,
+    pub(super) gate: &'static str,
 }
 
 impl Names {
     /// Whether a name is one of them.
     fn has(&self, name: &str) -> bool {
-        let Self { hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate_v4, gate_v6, wicket } = *self;
-        [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate_v4, gate_v6].contains(&name)
-            || wicket == Some(name)
+        let Self { hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate } = *self;
+        [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate].contains(&name)
     }
 }
 
@@ -52,9 +48,7 @@ pub(super) static BLOCK: Names = Names {
     scopes_v6: "BLOCK_SCOPES_V6",
     prefixes_v4: "BLOCK_PREFIXES_V4",
     prefixes_v6: "BLOCK_PREFIXES_V6",
-    gate_v4: "BLOCK_GATE_V4",
-    gate_v6: "BLOCK_GATE_V6",
-    wicket: Some(WICKET),
+    gate: "BLOCK_GATE",
 };
 /// The never-block list.
 pub(super) static NEVER: Names = Names {
@@ -62,11 +56,8 @@ pub(super) static NEVER: Names = Names {
     scopes_v6: "NEVER_SCOPES_V6",
     prefixes_v4: "NEVER_PREFIXES_V4",
     prefixes_v6: "NEVER_PREFIXES_V6",
-    gate_v4: "NEVER_GATE_V4",
-    gate_v6: "NEVER_GATE_V6",
-    wicket: None,
+    gate: "NEVER_GATE",
 };
-pub(super) const WICKET: &str = "BLOCK_WICKET";
 pub(super) const PROTECTED_PORTS: &str = "PROTECTED_PORTS";
 pub(super) const SETTINGS: &str = "SETTINGS";
 pub(super) const COUNTERS: &str = "COUNTERS_BY_REASON";

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use aya::Pod;
-use aya::maps::{Array, MapData, MapError};
+use aya::maps::{MapData, MapError};
 use aya::programs::loaded_programs;
 use filter_common::abi::{BlockEntry, NeverEntry, mode};
 use filter_common::judge::judge;
@@ -29,9 +29,9 @@ pub struct MapView {
     pub name: &'static str,
     /// How it looks things up.
     pub kind: &'static str,
-    /// Entries at most; of a gate: networks that it tells apart; of a wicket: its bits.
+    /// Entries at most; of a gate: its bits.
     pub capacity: u32,
-    /// Entries now; of a gate: networks that something is near; of a wicket: bits that are set.
+    /// Entries now; of a gate: bits that are set.
     pub entries: u64,
     /// What the kernel accounts for it, in bytes; of tries it counts only keys and values.
     pub memory: Option<u64>,
@@ -195,18 +195,15 @@ impl View {
     fn describe_list<V: Pod + Send + Sync>(&self, list: &List<V>) -> Result<Vec<MapView>, KernelError> {
         let names = list.names;
         let describe = |name, kind, entries| describe(&self.directory, name, kind, entries);
-        let wicket = names.wicket.zip(list.wicket.as_ref());
-        let wicket = wicket.map(|(name, map)| describe(name, "wicket", super::gate::marks(map).unwrap_or(0)));
-        let mut maps = vec![
+        let mut gate = describe(names.gate, "gate", super::gate::bits(&list.gate).unwrap_or(0))?;
+        gate.capacity *= u64::BITS;
+        Ok(vec![
             describe(names.hosts_v4, "hash", count(list.hosts_v4.keys()))?,
             describe(names.scopes_v6, "hash", count(list.scopes_v6.keys()))?,
             describe(names.prefixes_v4, "trie", count(list.prefixes_v4.keys()))?,
             describe(names.prefixes_v6, "trie", count(list.prefixes_v6.keys()))?,
-            cells(describe(names.gate_v4, "gate", bits(&list.gate_v4))?, 32),
-            cells(describe(names.gate_v6, "gate", bits(&list.gate_v6))?, 32),
-        ];
-        maps.extend(wicket.transpose()?.map(|map| cells(map, 64)));
-        Ok(maps)
+            gate,
+        ])
     }
 
     /// Packets and bytes by reason, over all CPUs.
@@ -285,22 +282,10 @@ fn count<K>(keys: impl Iterator<Item = Result<K, MapError>>) -> u64 {
     keys.flatten().count() as u64
 }
 
-/// A gate's words hold 32 networks each, a wicket's 64 bits.
-fn cells(mut map: MapView, of_word: u32) -> MapView {
-    map.capacity *= of_word;
-    map
-}
-
 /// When a pin was made. An upgrade replaces the program behind a link, and the link stays.
 fn made(pin: &Path) -> Option<Timestamp> {
     let age = std::fs::metadata(pin).ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(age.as_millis()).ok().map(Timestamp::from_millis)
-}
-
-/// Networks with anything near them. Read a word at a time by system call it would
-/// take a second, so the gate is mapped.
-fn bits(gate: &Array<MapData, u64>) -> u64 {
-    super::gate::networks(gate).unwrap_or(0)
 }
 
 fn describe(

@@ -72,7 +72,7 @@ impl Rig {
 
     /// Looks for the filter that was loaded over these pins.
     pub fn find_filter(&mut self, pins: &Path) -> Result<()> {
-        let gate = MapInfo::from_pin(pins.join("BLOCK_GATE_V4"))?.id();
+        let gate = MapInfo::from_pin(pins.join("BLOCK_GATE"))?.id();
         let has_gate = |ids: Option<Vec<u32>>| ids.is_some_and(|ids| ids.contains(&gate));
         let mut programs = loaded_programs().flatten();
         let program = programs.find(|program| program.map_ids().is_ok_and(has_gate));
