@@ -31,7 +31,7 @@ pub(super) const SERVERS: [Bundle; 3] = [
 /// What boots other kernels, with what it loads into the machine that it emulates.
 pub(super) const EMULATOR: Bundle = Bundle {
     name: "qemu",
-    packages: &["qemu-system-x86", "qemu-system-data", "seabios"],
+    packages: &["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"],
     program: "usr/bin/qemu-system-x86_64",
 };
 
@@ -43,8 +43,10 @@ pub(crate) fn emulator(mut under: Command) -> Command {
     for images in ["qemu", "seabios"] {
         under.arg("-L").arg(shared.join(images));
     }
-    let libraries = folder.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
-    under.env("LD_LIBRARY_PATH", libraries);
+    // Some packages still have theirs in the old place.
+    let places = ["usr/lib", "lib"].map(|place| folder.join(place).join("x86_64-linux-gnu"));
+    under.env("QEMU_MODULE_DIR", places[0].join("qemu"));
+    under.env("LD_LIBRARY_PATH", places.map(|place| place.display().to_string()).join(":"));
     under
 }
 
