@@ -132,3 +132,32 @@ fn why_of_a_network_names_what_covers_it_what_lies_inside_and_who_comes_close() 
         Ok(())
     });
 }
+
+#[test]
+fn a_network_that_is_blocked_as_a_whole_names_the_blocks_that_led_to_it() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "[ips]\nwiden_after = 2\n")?;
+        for who in ["203.0.113.20", "203.0.113.21"] {
+            let mut client = Client::greeted(world, who)?;
+            client.ask("MAIL FROM:<sender@client.example>", 250)?;
+            client.send(&"RCPT TO:<someone@elsewhere.test>\r\n".repeat(10))?;
+            wait_until("the block", Duration::from_secs(5), || {
+                Ok(why(world, who)?["refused_by"].is_string())
+            })?;
+        }
+        ensure!(
+            matches!(Client::attempt(world, "203.0.113.30")?, Attempt::Silence),
+            "a neighbour was answered"
+        );
+        let said = told(world, "203.0.113.30")?;
+        let members: Vec<_> =
+            said.lines().filter(|line| line.ends_with("\tscore 1000 reached the threshold 1000")).collect();
+        ensure!(
+            members.len() == 2 && members[0].contains("203.0.113.20") && members[1].contains("203.0.113.21"),
+            "{said}"
+        );
+        ensure!(!said.contains("COST"), "a sum of nothing: {said}");
+        ensure!(said.contains("(drop-prefix)"), "{said}");
+        Ok(())
+    });
+}

@@ -112,16 +112,13 @@ fn counting(why: &Why) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Events line by line, with the sum as it grew.
+/// Offences line by line, with the sum as it grew.
 fn sum(events: &[&Event]) -> Result<(), Failure> {
-    if events.is_empty() {
-        return Ok(());
-    }
     let mut table = Table::new(&["EVENT", "TIME", "ADDRESS", "SERVICE", "WHAT", "COST", "SUM", "DETAIL"]);
-    let mut sum = 0_u64;
+    let mut sum = None;
     for event in events {
         let What::Offence { kind, multiplier, service, .. } = &event.what else { continue };
-        sum += u64::from(*multiplier);
+        let sum = sum.insert(sum.unwrap_or(0_u64) + u64::from(*multiplier));
         table.row(&[
             event.id.0.to_string(),
             time(event.happened()),
@@ -133,7 +130,7 @@ fn sum(events: &[&Event]) -> Result<(), Failure> {
             event.what.circumstances(),
         ]);
     }
-    Ok(table.print()?)
+    if sum.is_some() { Ok(table.print()?) } else { Ok(()) }
 }
 
 /// The blocks inside a network that led to its own.
