@@ -22,7 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SERVICES: [(&str, u16, &str); 5] = [
     ("smtp", 25, ""),
     ("lenient", 2501, "line_ends = \"normalize\"\n"),
-    ("small", 2502, "maximum_message_size = 1000\nmaximum_recipients = 100\n"),
+    (
+        "small",
+        2502,
+        "maximum_message_size = 1000\nmaximum_recipients = 100\nmaximum_errors = 5\nmaximum_commands = 20\n",
+    ),
     ("brief", 2503, "client_timeout = \"1s\"\n"),
     ("slow", 2504, "greet_delay = \"1s\"\n"),
 ];

@@ -35,7 +35,8 @@ fn script(mut data: &[u8]) -> Script {
 }
 
 fn new(line_ends: LineEnds) -> Session {
-    let bounds = Bounds { line_ends, text_line: 1000, recipients: 100, message_size: 2000 };
+    let bounds =
+        Bounds { line_ends, text_line: 1000, recipients: 100, message_size: 2000, errors: 5, commands: 20 };
     let rules = Rules {
         recipients: Recipients {
             local_domains: ["b.example".to_owned()].into_iter().collect(),

@@ -22,7 +22,10 @@ fn session(service: &str) -> Session {
     match service {
         "smtp" | "slow" => {}
         "lenient" => bounds.line_ends = LineEnds::Normalize,
-        "small" => (bounds.message_size, bounds.recipients) = (1000, 100),
+        "small" => {
+            (bounds.message_size, bounds.recipients) = (1000, 100);
+            (bounds.errors, bounds.commands) = (5, 20);
+        }
         "brief" => patience.client = Duration::from_secs(1),
         other => panic!("no service {other}"),
     }

@@ -109,6 +109,10 @@ pub struct Voice {
     pub tls_after_login: String,
     /// To a login that TLS would have to protect.
     pub tls_needed: String,
+    /// To a client whose commands were refused too often.
+    pub too_many_errors: String,
+    /// To a client that asks for this and that and sends no message.
+    pub too_many_commands: String,
     /// To a client that goes on after STARTTLS as if nothing had been.
     pub hello_first: String,
     name: String,
@@ -139,6 +143,10 @@ impl Voice {
             come_back: fill("421 4.3.0 {name} Closing connection behind a refused message - connect again"),
             out_of_step: fill(
                 "421 4.5.0 {name} Commands sent before the reply to DATA or AUTH - closing connection",
+            ),
+            too_many_errors: fill("421 4.7.0 {name} Error: too many errors - closing connection"),
+            too_many_commands: fill(
+                "421 4.7.0 {name} Error: too many commands without a message - closing connection",
             ),
             // The texts and codes are those of RFC 3207 sections 4 and 4.2, and of RFC 4954 section 4.
             tls_ready: fill("220 2.0.0 Ready to start TLS"),

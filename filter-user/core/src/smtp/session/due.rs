@@ -83,6 +83,9 @@ impl Session {
         if !due.allows(reply) {
             return self.give_up(ServerFault::Misplaced);
         }
+        if reply.is_refusal() {
+            self.count_error();
+        }
         if matches!(due, Due::EndOfData) {
             self.portrait.end_transaction();
             self.end_transaction();
@@ -93,7 +96,7 @@ impl Session {
                 self.judge(Stage::Connect, reply);
                 return self.close_with(reply);
             }
-            Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
+            Due::EndOfData if reply.is_success() => self.note_accepted(),
             Due::EndOfData if reply.code == 421 => return self.close_with(reply),
             Due::EndOfData => self.judge(Stage::Message, reply),
             Due::Own { .. } | Due::BeginTls => {}
@@ -163,9 +166,7 @@ impl Session {
                         }
                         return self.close_with(reply);
                     }
-                    Verb::Bdat { last: true, .. } if reply.is_success() => {
-                        self.events.push_back(Event::MessageAccepted);
-                    }
+                    Verb::Bdat { last: true, .. } if reply.is_success() => self.note_accepted(),
                     Verb::Auth | Verb::CancelAuth | Verb::Data | Verb::StartTls => {
                         self.input = Input::Commands;
                     }
@@ -181,7 +182,7 @@ impl Session {
     fn take_hello(&mut self, verb: Verb, reply: &Reply<'_>) {
         let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
         self.secrecy.hello_due = false;
-        self.offered.chunking = offers("CHUNKING");
+        self.offered.chunking = offers("CHUNKING") && !self.bounds.withholds_chunking();
         self.offered.pipelining = offers("PIPELINING");
         self.offered.largest = ehlo::largest(reply.bytes).filter(|_| verb == Verb::Ehlo);
         let narrowed = ehlo::narrow(reply.bytes, self.offer(), &self.bounds);

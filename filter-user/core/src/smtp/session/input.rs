@@ -144,6 +144,9 @@ impl Session {
         if self.refused.is_some() {
             return self.answer_refused(verb, now);
         }
+        if self.refuse_endless(verb) {
+            return;
+        }
         match verb {
             // Nobody who is not a trusted front has a reason to try.
             Verb::Privileged => {
@@ -219,6 +222,9 @@ impl Session {
 
     /// Answers a command in the mail server's place, which does not hear of it.
     pub(super) fn answer(&mut self, text: String, now: Instant) {
+        if text.starts_with('5') {
+            self.count_error();
+        }
         self.due.push_back(Due::Own { text, ends_session: false });
         self.say_own();
         self.rewind(now);
@@ -231,8 +237,11 @@ impl Session {
         self.rewind(now);
     }
 
-    /// Hands the first bytes of the client's buffer on.
+    /// Hands the first bytes of the client's buffer on; all of them without copying them, if nothing is before them.
     pub(super) fn forward(&mut self, size: usize) {
+        if size >= self.from_client.len() && self.to_server.is_empty() {
+            return core::mem::swap(&mut self.from_client, &mut self.to_server);
+        }
         let bytes = self.from_client.split_to(size.min(self.from_client.len()));
         self.to_server.extend_from_slice(&bytes);
     }

@@ -15,6 +15,7 @@ use crate::smtp::ehlo::{Auth, Offer, StartTls};
 use crate::time::Instant;
 
 use super::Session;
+use super::bound::Used;
 use super::due::Due;
 use super::input::Input;
 use super::transaction::Transaction;
@@ -89,7 +90,7 @@ impl Session {
             Input::Waiting
         };
         self.offered = super::Offered::default();
-        self.transaction = Transaction::default();
+        (self.transaction, self.used) = (Transaction::default(), Used::default());
         self.login_refused = false;
         self.rewind(now);
         // What the mail server said meanwhile, such as that it does not wait any longer.
