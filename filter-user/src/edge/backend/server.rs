@@ -61,6 +61,13 @@ pub(super) enum OpenError {
     Tls(#[from] HandshakeError),
 }
 
+impl OpenError {
+    /// Whether a connection without TLS may go better.
+    const fn is_about_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::StartTlsRefused(_))
+    }
+}
+
 /// A connection at which a session can begin.
 #[derive(Debug)]
 pub(in crate::edge) struct Opened {
@@ -107,7 +114,17 @@ impl Server {
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
         let begun = Instant::now();
-        let opened = self.try_open(manner, peer, must_greet).await;
+        let mut opened = self.try_open(manner, manner.tls, peer, must_greet).await;
+        if let Err(error) = &opened
+            && manner.tls == MailServerTls::Opportunistic
+            && error.is_about_tls()
+        {
+            // RFC 7435 section 3: what cannot be protected is sent as if nobody had offered to. Nothing of the session has been said yet.
+            if self.complaints.is_due() {
+                tracing::warn!(mail_server = %self.address, %error, "the mail server is spoken to in the clear");
+            }
+            opened = self.try_open(manner, MailServerTls::None, peer, must_greet).await;
+        }
         match &opened {
             Ok(_) => histogram::CONNECT.observe(begun.elapsed()),
             Err(_) => drop(self.failures.fetch_add(1, Ordering::Relaxed)),
@@ -119,6 +136,7 @@ impl Server {
     async fn try_open(
         &self,
         manner: &Manner,
+        tls: MailServerTls,
         peer: Option<Peer>,
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
@@ -132,10 +150,10 @@ impl Server {
             if let Some(header) = introduction::header(manner.client_address, peer)? {
                 stream.write_all(&header).await?;
             }
-            if manner.tls == MailServerTls::Implicit {
+            if tls == MailServerTls::Implicit {
                 self.secure(&mut stream, manner).await?;
             }
-            self.prepare(stream, manner, peer, must_greet).await
+            self.prepare(stream, manner, tls, peer, must_greet).await
         };
         timeout(DIALOGUE_TIMEOUT, prepared).await.map_err(|_| OpenError::Silent)?
     }
@@ -145,11 +163,12 @@ impl Server {
         &self,
         stream: Stream,
         manner: &Manner,
+        tls: MailServerTls,
         peer: Option<Peer>,
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
         let xclient = peer.filter(|_| manner.client_address == ClientAddress::Xclient);
-        let starttls = matches!(manner.tls, MailServerTls::Opportunistic | MailServerTls::Starttls);
+        let starttls = matches!(tls, MailServerTls::Opportunistic | MailServerTls::Starttls);
         if !must_greet && xclient.is_none() && !starttls {
             return Ok(Opened { stream, said: Vec::new() });
         }
