@@ -160,7 +160,7 @@ impl Body {
         taken
     }
 
-    /// Size of the message so far as RFC 1870 section 4 counts it: without the dots that only carry it.
+    /// Size of the message so far as RFC 1870 section 5 counts it: without the dots that only carry it.
     pub const fn size(&self) -> u64 {
         self.passed.saturating_sub(match &self.reader {
             Reader::Strict(scanner) => scanner.stuffing,

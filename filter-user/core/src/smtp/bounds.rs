@@ -11,7 +11,7 @@ pub enum LineEnds {
     Normalize,
 }
 
-/// Bytes of a message's end, which are none of its size (RFC 1870 section 4).
+/// Bytes of a message's end, which are none of its size (RFC 1870 section 5).
 pub(super) const END_SIZE: u64 = b".\r\n".len() as u64;
 
 /// The bounds of a service's sessions. A zero is no bound.
@@ -24,7 +24,7 @@ pub struct Bounds {
     pub text_line: usize,
     /// Recipients of one transaction; RFC 5321 section 4.5.3.1.8 wants room for 100.
     pub recipients: u32,
-    /// Size of a message in bytes, counted as RFC 1870 section 4 does.
+    /// Size of a message in bytes, counted as RFC 1870 section 5 does.
     pub message_size: u64,
     /// Commands refused with a 5xx since the last message that was accepted, by us or by the mail server. RFC 5321 section 7.8 lets a
     /// server close the connection of whoever tries addresses.

@@ -148,7 +148,7 @@ impl Voice {
             too_many_commands: fill(
                 "421 4.7.0 {name} Error: too many commands without a message - closing connection",
             ),
-            // The texts and codes are those of RFC 3207 sections 4 and 4.2, and of RFC 4954 section 4.
+            // The texts and codes are those of RFC 3207 sections 4 and 4.2, and of RFC 4954 section 6.
             tls_ready: fill("220 2.0.0 Ready to start TLS"),
             tls_active: fill("503 5.5.1 Error: TLS is active already"),
             tls_parameters: fill("501 5.5.4 Error: STARTTLS takes no parameters"),
@@ -166,7 +166,7 @@ impl Voice {
         format!("550 5.7.1 {} The attachment \"{short}\" is not accepted here\r\n", self.name)
     }
 
-    /// To a message that is larger than this many bytes (RFC 1870 section 6).
+    /// To a message that is larger than this many bytes (RFC 1870 sections 6.1 and 6.3).
     pub fn too_big(&self, limit: u64) -> String {
         format!("552 5.3.4 {} The message is larger than {limit} bytes\r\n", self.name)
     }

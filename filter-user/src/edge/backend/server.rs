@@ -188,7 +188,7 @@ impl Server {
         Ok(dialogue.into_opened(said))
     }
 
-    /// Asks for TLS (RFC 3207). The session's EHLO comes inside it, so that the mail server knows nothing from before.
+    /// Asks for TLS (RFC 3207 section 4). The session's EHLO comes inside it, so that the mail server knows nothing from before.
     async fn start_tls(&self, dialogue: &mut Dialogue, manner: &Manner) -> Result<(), OpenError> {
         let offer = dialogue.ask(&format!("EHLO {}\r\n", manner.name)).await?;
         if offer.code != 250 || !ehlo::offers(&offer.bytes, "STARTTLS") {

@@ -17,7 +17,7 @@ use super::Session;
 use super::input::Input;
 use super::patience::Stride;
 
-/// What the client is to hear next.
+/// What the client is to hear next: replies come in the order of their commands (RFC 2920 section 3.2).
 #[derive(Debug)]
 pub(super) enum Due {
     Greeting {
@@ -178,7 +178,7 @@ impl Session {
         self.say_own();
     }
 
-    /// The mail server has taken a greeting; what it offers goes on as far as we let it.
+    /// The mail server has taken a greeting (RFC 5321 section 4.1.1.1); what it offers goes on as far as we let it.
     fn take_hello(&mut self, verb: Verb, reply: &Reply<'_>) {
         let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
         self.secrecy.hello_due = false;

@@ -18,7 +18,7 @@ use super::{BUFFER_LIMIT, Session};
 const COMMAND_LIMIT: usize = 2048;
 /// Longest answer to an AUTH challenge, or AUTH with its first answer (RFC 4954 section 4).
 const CREDENTIALS_LIMIT: usize = 12_288;
-/// Commands that may wait for their replies at once (RFC 2920).
+/// Commands that may wait for their replies at once; the rest of a group stays unread (RFC 2920 section 3.2).
 const PIPELINE_LIMIT: usize = 100;
 
 /// RFC 4954 section 4 lets an AUTH carry its first answer, and an XOAUTH2 token is longer than any other command.
@@ -128,7 +128,7 @@ impl Session {
         }
     }
 
-    /// Whether the client's bytes must wait: for a reply, or for room. What we answer ourselves fills only `to_client`.
+    /// Whether the client's bytes must wait: for a reply, or for room. They are kept whatever the reply is (RFC 2920 section 3.2). What we answer ourselves fills only `to_client`.
     pub(super) fn is_held_back(&self) -> bool {
         matches!(self.input, Input::Waiting | Input::Handshake(_))
             || self.to_server.len() >= BUFFER_LIMIT

@@ -190,7 +190,7 @@ impl Session {
         self
     }
 
-    /// With a greeting that is kept back for so long from the beginning: who speaks before it does not wait as RFC 5321 section 3.1
+    /// With a greeting that is kept back for so long from the beginning: who speaks before it does not wait as RFC 5321 section 4.3.1
     /// has it. The mail server is connected to meanwhile.
     #[must_use]
     pub const fn with_greet_delay(mut self, delay: Duration) -> Self {
