@@ -95,9 +95,10 @@ impl Wire {
         }
     }
 
-    /// How long its other end may be silent.
-    pub fn set_read_timeout(&self, patience: Option<Duration>) -> Result<()> {
-        Ok(self.socket().set_read_timeout(patience)?)
+    /// How long its other end may be silent, or take nothing.
+    pub fn set_patience(&self, patience: Duration) -> Result<()> {
+        self.socket().set_read_timeout(Some(patience))?;
+        Ok(self.socket().set_write_timeout(Some(patience))?)
     }
 
     /// Says that no more will come, and still listens.

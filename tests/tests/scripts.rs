@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
                 (client.secure(NAME, &ca)?.into_wire()?, server.stream, steps)
             }
         };
-        wire.set_read_timeout(Some(PATIENCE))?;
+        wire.set_patience(PATIENCE)?;
         Ok(Self { client: End::new(wire), server: End::new(server), steps })
     }
 }

@@ -67,7 +67,7 @@ fn told(stage: Stage, reply: &Reply<'_>) -> Option<Kind> {
 fn meant(stage: Stage, reply: &Reply<'_>, words: &Words) -> Option<Kind> {
     match stage {
         Stage::Auth if authentication::refused(reply) => Some(Kind::BadAuthentication),
-        _ if syntax::broken(reply) => Some(Kind::SyntaxError),
+        _ if syntax::broken(reply, words) => Some(Kind::SyntaxError),
         Stage::Auth | Stage::Other => None,
         _ if dnsbl::listed(reply, words) => Some(Kind::Dnsbl),
         _ if spf::failed(reply, words) => Some(Kind::Spf),

@@ -152,6 +152,8 @@ fn servers_without_enhanced_codes_are_understood_by_their_words() {
         ),
         // OpenSMTPD, Stalwart.
         (Stage::Rcpt, "550 Invalid recipient: <x@b.example>", Kind::BadLocalRcpt),
+        (Stage::Rcpt, "524 5.2.4 Mailing list expansion problem: <x@b.example>", Kind::BadLocalRcpt),
+        (Stage::Mail, "553 5.1.0 Sender address syntax error", Kind::SyntaxError),
         (Stage::Rcpt, "550 5.1.2 Relay not allowed.", Kind::RelayDenied),
         (Stage::Rcpt, "550 5.1.2 Mailbox does not exist.", Kind::BadLocalRcpt),
         (Stage::Auth, "535 5.7.8 Authentication credentials invalid.", Kind::BadAuthentication),
@@ -182,6 +184,8 @@ fn what_is_nobodys_fault_accuses_nobody() {
         (Stage::Message, "554 5.3.0 Error: queue file write error"),
         (Stage::Message, "451 4.7.1 Spam, try later"),
         (Stage::Rcpt, "552 Mailbox size exceeded"),
+        (Stage::Rcpt, "550 5.2.4 Mailing list expansion problem"),
+        (Stage::Mail, "553 5.1.8 Sender address rejected: no such domain"),
         (Stage::Rcpt, "550 Sender verify failed"),
         (Stage::Rcpt, "550 Administrative prohibition"),
         (Stage::Rcpt, "550 5.7.24 <b@b.example>: SPF could not be checked"),

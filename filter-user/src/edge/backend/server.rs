@@ -17,6 +17,7 @@ use super::dialogue::{Dialogue, Heard};
 use super::{Manner, introduction};
 use crate::config::{ClientAddress, MailServerTls};
 use crate::edge::header::Peer;
+use crate::edge::listener::is_shortage;
 use crate::edge::stream::{HandshakeError, Stream};
 use crate::pace::Pace;
 use crate::telemetry::histogram;
@@ -129,7 +130,15 @@ impl Server {
             Ok(_) => histogram::CONNECT.observe(begun.elapsed()),
             Err(_) => drop(self.failures.fetch_add(1, Ordering::Relaxed)),
         }
-        self.note(opened.as_ref().err());
+        match &opened {
+            // Without descriptors of our own nothing is known of the mail server.
+            Err(OpenError::Broken(error)) if is_shortage(error) => {
+                if self.complaints.is_due() {
+                    tracing::warn!(%error, "cannot connect to mail servers for now; raise the limit of open files");
+                }
+            }
+            _ => self.note(opened.as_ref().err()),
+        }
         opened
     }
 

@@ -111,7 +111,10 @@ impl Session {
                     .take_if(|_| matches!(verb, Verb::Auth | Verb::CancelAuth) && !reply.is_intermediate());
                 self.portrait.note(verb, &detail, reply, login.as_ref().and_then(Login::account));
                 let stage = Stage::of(verb);
-                let refused = || detect::offence(stage?, reply, &self.rules.reply_patterns);
+                let refused = || {
+                    let kind = detect::offence(stage?, reply, &self.rules.reply_patterns)?;
+                    Some(addressee.correct(kind, reply))
+                };
                 if let Some(kind) = addressee.shows(reply).or_else(refused).filter(|_| !excused) {
                     self.report(accuse(kind, detail, login.as_ref()));
                 }
