@@ -212,8 +212,8 @@ fn family(process: u32) -> Result<Vec<u32>> {
 /// The internet and the mail server see each other through the gateway.
 fn forward_packets(world: &World) -> Result<()> {
     world.gateway.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
-    world.internet.ip(&["route", "add", "198.51.100.0/24", "via", GATEWAY_V4])?;
-    world.mail.ip(&["route", "add", "203.0.113.0/24", "via", "198.51.100.1"])
+    world.internet.ip(&["route", "replace", "198.51.100.0/24", "via", GATEWAY_V4])?;
+    world.mail.ip(&["route", "replace", "203.0.113.0/24", "via", "198.51.100.1"])
 }
 
 /// Starts a program of the distribution in a name space, on settings of its own.

@@ -248,6 +248,19 @@ fn our_own_answers_are_bounded_like_everybody_elses() {
 }
 
 #[test]
+fn a_session_that_waits_holds_nothing_of_the_message_before() {
+    let mut talk = Talk::greeted();
+    talk.client("MAIL FROM:<>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n")
+        .server("250 Ok\r\n250 Ok\r\n354 Go on\r\n");
+    talk.heard();
+    talk.client(&["x".repeat(70), "\r\n".into()].concat().repeat(800)).client(".\r\n").server("250 Ok\r\n");
+    assert_eq!(talk.heard(), "250 Ok\r\n");
+    let session = &talk.session;
+    let held = [&session.from_client, &session.from_server, &session.to_client, &session.to_server];
+    assert_eq!(held.map(BytesMut::capacity), [0; 4]);
+}
+
+#[test]
 fn a_server_that_answers_nothing_is_a_fault_of_ours() {
     let mut talk = Talk::greeted();
     talk.server("502 5.5.2 Error: command not recognized\r\n");
