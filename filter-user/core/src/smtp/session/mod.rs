@@ -349,7 +349,9 @@ impl Session {
             && self.due.is_empty()
             && buffers.iter().all(|buffer| buffer.is_empty())
         {
-            buffers.into_iter().for_each(|buffer| *buffer = BytesMut::new());
+            for buffer in buffers {
+                *buffer = BytesMut::new();
+            }
             self.released = passed;
         }
     }
