@@ -57,6 +57,12 @@ impl Authority {
     }
 }
 
+/// The setting that names a certificate and its key.
+pub fn setting((certificate, key): &(PathBuf, PathBuf)) -> String {
+    let (certificate, key) = (certificate.display(), key.display());
+    format!("certificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]\n")
+}
+
 /// A client's side of TLS that believes the authority in this file.
 fn trust(authority: &Path) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();

@@ -14,11 +14,11 @@ use filter_tests::world::{GATEWAY_V4, MAIL, World};
 
 /// A service on port 2501 whose mail servers are the Postfix's, with these settings.
 fn start<'world>(world: &'world World, postfix: &Postfix, settings: &str) -> Result<Agent<'world>> {
-    let ca = postfix.authority().file();
     Agent::start(
         world,
         &format!(
-            "[services.one]\nlisten = [\"{GATEWAY_V4}:2501\"]\ntls = \"none\"\nmail_server_ca = {ca:?}\n{settings}"
+            "[services.one]\nlisten = [\"{GATEWAY_V4}:2501\"]\ntls = \"none\"\nmail_server_ca = \"{ca}\"\n{settings}",
+            ca = postfix.authority().file().display()
         ),
     )
 }

@@ -10,6 +10,7 @@ use filter_tests::agent::{Agent, ask};
 use filter_tests::client::{Attempt, Client};
 use filter_tests::in_world;
 use filter_tests::process::wait_until;
+use filter_tests::tls::setting;
 use filter_tests::world::{GATEWAY_V4, MAIL};
 
 /// The name of the gateway's certificate.
@@ -43,14 +44,12 @@ fn reluctant(listener: &TcpListener, go: &Receiver<()>) -> Result<usize> {
 #[test]
 fn a_mail_server_that_does_not_read_stops_the_reading_of_a_client_inside_tls() {
     in_world(|world, postfix| {
-        let (certificate, key) = postfix.authority().sign("gateway", &[NAME])?;
+        let certificates = setting(&postfix.authority().sign("gateway", &[NAME])?);
+        let service = format!("listen = [\"{GATEWAY_V4}:465\"]\ntls = \"implicit\"\n{certificates}");
         let _agent = Agent::start_before(
             world,
             &format!("{MAIL}:2600"),
-            &format!(
-                "client_address = \"none\"\n[services.submissions]\nlisten = [\"{GATEWAY_V4}:465\"]\ntls = \"implicit\"\n\
-                 certificates = [{{ certificate = {certificate:?}, key = {key:?} }}]\n"
-            ),
+            &format!("client_address = \"none\"\n[services.submissions]\n{service}"),
         )?;
         let listener = world.mail.enter(|| Ok(TcpListener::bind((MAIL, 2600))?))?;
         let (tell, told) = channel();
@@ -76,7 +75,7 @@ fn a_mail_server_that_does_not_read_stops_the_reading_of_a_client_inside_tls() {
                 ensure!(sent < MUCH, "{sent} bytes were taken that nobody has read");
             };
             tell.send(())?;
-            wire.set_patience(Duration::from_secs(60))?;
+            wire.set_patience(Duration::from_mins(1))?;
             let end = [&piece.as_bytes()[sent % PIECE..], b".\r\n"].concat();
             wire.write_all(&end).with_context(|| format!("stopped by {stopped} after {sent}"))?;
             let mut heard = [0; 6];

@@ -13,7 +13,7 @@ use filter_core::script::{Fate, Script, Step, Transport};
 use filter_tests::agent::{Agent, ask};
 use filter_tests::client::Client;
 use filter_tests::process::wait_until;
-use filter_tests::tls::{Authority, Wire};
+use filter_tests::tls::{Authority, Wire, setting};
 use filter_tests::world::{GATEWAY_V6, MAIL, World};
 
 /// How long anything may take.
@@ -46,7 +46,7 @@ fn address(service: &str, port: u16, transport: Transport) -> (String, u16) {
 
 /// The services, and each of them once more for each transport.
 fn sections(authority: &Authority) -> Result<String> {
-    let (certificate, key) = authority.sign("gateway", &[NAME])?;
+    let certificates = setting(&authority.sign("gateway", &[NAME])?);
     let mut text = "client_address = \"none\"\n".to_owned();
     for (service, port, settings) in SERVICES {
         for transport in Transport::ALL {
@@ -54,15 +54,13 @@ fn sections(authority: &Authority) -> Result<String> {
             if name == "smtp" {
                 continue;
             }
-            text += &format!("[services.{name}]\nlisten = [\"[{GATEWAY_V6}]:{port}\"]\n{settings}");
             let tls = match transport {
-                Transport::Plain => continue,
-                Transport::StartTls => "terminate",
-                Transport::Implicit => "implicit",
+                Transport::Plain => String::new(),
+                Transport::StartTls => format!("tls = \"terminate\"\n{certificates}"),
+                Transport::Implicit => format!("tls = \"implicit\"\n{certificates}"),
             };
-            text += &format!(
-                "tls = {tls:?}\ncertificates = [{{ certificate = {certificate:?}, key = {key:?} }}]\n"
-            );
+            let listen = format!("listen = [\"[{GATEWAY_V6}]:{port}\"]");
+            text.extend([&format!("[services.{name}]\n{listen}\n"), settings, &tls]);
         }
     }
     Ok(text

@@ -31,7 +31,7 @@ fn ask_all(world: &World, name: &str, port: u16, from: &str) -> Result<(Vec<Stri
     for (command, _) in DIALOGUE.into_iter().filter(|(command, _)| is_asked(name, command)) {
         client.send(&format!("{command}\r\n"))?;
         let reply = client.read().with_context(|| format!("after {command}, behind {heard}"))?;
-        heard += &format!("\n> {command}\n{}", reply.text);
+        heard.extend(["\n> ", command, "\n", &reply.text]);
     }
     client.quit()?;
     let log = ask(world, &["events", "--network", from])?;

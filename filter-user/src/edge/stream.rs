@@ -81,6 +81,10 @@ impl Stream {
     ) -> Poll<io::Result<Flow>> {
         let Self { socket, layer } = self;
         let Some(layer) = layer else {
+            #[expect(
+                clippy::large_stack_arrays,
+                reason = "nobody clears it, and nothing waits while it is there"
+            )]
             let mut room = [const { MaybeUninit::uninit() }; READ_SIZE];
             let mut buffer = ReadBuf::uninit(&mut room);
             ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;

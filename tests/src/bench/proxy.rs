@@ -13,7 +13,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::agent::Agent;
 use crate::namespace::Namespace;
 use crate::process::{Process, wait_until};
-use crate::tls::Authority;
+use crate::tls::{self, Authority};
 use crate::world::{GATEWAY_V4, MAIL, World};
 
 /// Where nginx answers everybody 421.
@@ -106,12 +106,11 @@ impl<'world> Proxies<'world> {
         raise_descriptors()?;
         forward_packets(world)?;
         let authority = Authority::new(&world.scratch().join("tls"))?;
-        let (certificate, key) = authority.sign("gateway", &[NAME])?;
-        let service = format!(
-            "[services.submissions]\nlisten = [\"{}\"]\ntls = \"implicit\"\n\
-             certificates = [{{ certificate = {certificate:?}, key = {key:?} }}]\n",
-            Proxy::Gatepost.tls_address()
-        );
+        let files = authority.sign("gateway", &[NAME])?;
+        let (listen, certificates) = (Proxy::Gatepost.tls_address(), tls::setting(&files));
+        let service =
+            format!("[services.submissions]\nlisten = [\"{listen}\"]\ntls = \"implicit\"\n{certificates}");
+        let (certificate, key) = files;
         let gatepost = Agent::start(world, &format!("{OPEN}{service}"))?;
         let pair = world.scratch().join("tls/pair.pem");
         fs::write(&pair, [fs::read(&certificate)?, fs::read(&key)?].concat())?;
@@ -148,12 +147,11 @@ impl<'world> Proxies<'world> {
 
 /// Starts what puts TLS around the bytes of clients that have none, in the internet.
 pub fn start_wrapper(world: &World) -> Result<Process> {
-    let mut settings = HAPROXY.to_owned();
-    for proxy in Proxy::TERMINATING {
-        let (name, bind, to) = (proxy.tls_address(), proxy.wrapped_address(), proxy.tls_address());
-        settings +=
-            &format!("listen {name}\n    bind {bind}\n    server one {to} ssl verify none sni str({NAME})\n");
-    }
+    let wrap = |proxy: Proxy| {
+        let (bind, to) = (proxy.wrapped_address(), proxy.tls_address());
+        format!("listen {to}\n    bind {bind}\n    server one {to} ssl verify none sni str({NAME})\n")
+    };
+    let settings = HAPROXY.to_owned() + &Proxy::TERMINATING.map(wrap).concat();
     let wrapper = start(&world.internet, world, "haproxy", &["-db", "-f"], &settings)?;
     wait_for(&world.internet, &Proxy::Gatepost.wrapped_address())?;
     Ok(wrapper)
