@@ -1,7 +1,7 @@
 //! A small SMTP client with an address of its own choice.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -128,7 +128,13 @@ impl Client {
 
     /// Says that no more will come, and still listens.
     pub fn half_close(&mut self) -> Result<()> {
-        Ok(self.reader.get_ref().socket().shutdown(Shutdown::Write)?)
+        self.reader.get_mut().half_close()
+    }
+
+    /// What its bytes go through, of which nothing has been read that is not told yet.
+    pub fn into_wire(self) -> Result<Wire> {
+        ensure!(self.reader.buffer().is_empty(), "there is more than was read");
+        Ok(self.reader.into_inner())
     }
 
     /// Breaks the connection: a reset instead of a close.
@@ -148,11 +154,6 @@ impl Client {
         let mut client = self.secure(name, authority)?;
         client.ask("EHLO client.example", 250)?;
         Ok(client)
-    }
-
-    /// Its socket, of which nothing has been read.
-    pub fn into_stream(self) -> Result<TcpStream> {
-        Ok(self.reader.get_ref().socket().try_clone()?)
     }
 
     /// Says goodbye.

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -37,6 +38,11 @@ impl Authority {
         self.folder.join("ca.pem")
     }
 
+    /// A client's side of TLS that believes it, for any number of connections.
+    pub fn trust(&self) -> Result<Arc<ClientConfig>> {
+        trust(&self.file())
+    }
+
     /// Signs a certificate for these names; the files of it and of its key are called `file`.
     pub fn sign(&self, file: &str, names: &[&str]) -> Result<(PathBuf, PathBuf)> {
         let key = KeyPair::generate()?;
@@ -51,10 +57,32 @@ impl Authority {
     }
 }
 
+/// The setting that names a certificate and its key.
+pub fn setting((certificate, key): &(PathBuf, PathBuf)) -> String {
+    let (certificate, key) = (certificate.display(), key.display());
+    format!("certificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}]\n")
+}
+
+/// A client's side of TLS that believes the authority in this file.
+fn trust(authority: &Path) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority)? {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 /// What a client's bytes go through.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub enum Wire {
+    /// Nothing.
     Plain(TcpStream),
+    /// TLS.
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
@@ -73,18 +101,29 @@ impl Wire {
         }
     }
 
+    /// How long its other end may be silent, or take nothing.
+    pub fn set_patience(&self, patience: Duration) -> Result<()> {
+        self.socket().set_read_timeout(Some(patience))?;
+        Ok(self.socket().set_write_timeout(Some(patience))?)
+    }
+
+    /// Says that no more will come, and still listens.
+    pub fn half_close(&mut self) -> Result<()> {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(self.socket().shutdown(Shutdown::Write)?)
+    }
+
     /// Goes through the handshake, believing the authority in this file.
     pub(crate) fn secure(self, name: &str, authority: &Path) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(authority)? {
-            roots.add(certificate?)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned())?)?;
+        self.secure_by(name, trust(authority)?)
+    }
+
+    /// Goes through the handshake, believing those who are trusted.
+    pub fn secure_by(self, name: &str, trust: Arc<ClientConfig>) -> Result<Self> {
+        let mut connection = ClientConnection::new(trust, ServerName::try_from(name.to_owned())?)?;
         let mut socket = self.into_socket();
         while connection.is_handshaking() {
             connection.complete_io(&mut socket).context("the TLS handshake failed")?;

@@ -59,8 +59,13 @@ impl Unpacked {
         let listening = wait_until(self.name(), Duration::from_secs(20), || {
             world.mail.enter(|| Ok(std::net::TcpStream::connect((MAIL, self.port())).is_ok()))
         });
-        listening.with_context(|| fs::read_to_string(scratch.join("log")).unwrap_or_default())?;
+        listening.with_context(|| self.log(world))?;
         Ok(process)
+    }
+
+    /// What it has said so far.
+    pub fn log(self, world: &World) -> String {
+        fs::read_to_string(world.scratch().join(self.name()).join("log")).unwrap_or_default()
     }
 
     const fn name(self) -> &'static str {

@@ -3,16 +3,17 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use filter_core::offence::Kind;
-use filter_core::script::{Fate, Script, Step};
+use filter_core::script::{Fate, Script, Step, Transport};
 use filter_tests::agent::{Agent, ask};
 use filter_tests::client::Client;
 use filter_tests::process::wait_until;
+use filter_tests::tls::{Authority, Wire, setting};
 use filter_tests::world::{GATEWAY_V6, MAIL, World};
 
 /// How long anything may take.
@@ -22,42 +23,93 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SERVICES: [(&str, u16, &str); 5] = [
     ("smtp", 25, ""),
     ("lenient", 2501, "line_ends = \"normalize\"\n"),
-    ("small", 2502, "maximum_message_size = 1000\nmaximum_recipients = 100\n"),
+    (
+        "small",
+        2502,
+        "maximum_message_size = 1000\nmaximum_recipients = 100\nmaximum_errors = 5\nmaximum_commands = 20\n",
+    ),
     ("brief", 2503, "client_timeout = \"1s\"\n"),
     ("slow", 2504, "greet_delay = \"1s\"\n"),
 ];
 
-/// How a client reaches a service.
-trait Wire: Read + Write {
-    /// The client will send no more.
-    fn half_close(&mut self) -> Result<()>;
-}
+/// The name of the gateway's certificate.
+const NAME: &str = "mx.example.test";
 
-impl Wire for TcpStream {
-    fn half_close(&mut self) -> Result<()> {
-        Ok(self.shutdown(Shutdown::Write)?)
+/// What a service is called, and its port, where clients come by this transport.
+fn address(service: &str, port: u16, transport: Transport) -> (String, u16) {
+    match transport {
+        Transport::Plain => (service.to_owned(), port),
+        Transport::StartTls => (format!("{service}-starttls"), 10_000 + port),
+        Transport::Implicit => (format!("{service}-implicit"), 20_000 + port),
     }
 }
 
-/// Opens a connection from an address to a port of the gateway.
-type Transport = fn(&World, &str, u16) -> Result<Box<dyn Wire>>;
-
-fn plain(world: &World, from: &str, port: u16) -> Result<Box<dyn Wire>> {
-    let stream = Client::connect_on(world, from, port)?.into_stream()?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(Box::new(stream))
+/// The services, and each of them once more for each transport.
+fn sections(authority: &Authority) -> Result<String> {
+    let certificates = setting(&authority.sign("gateway", &[NAME])?);
+    let mut text = "client_address = \"none\"\n".to_owned();
+    for (service, port, settings) in SERVICES {
+        for transport in Transport::ALL {
+            let (name, port) = address(service, port, transport);
+            if name == "smtp" {
+                continue;
+            }
+            let tls = match transport {
+                Transport::Plain => String::new(),
+                Transport::StartTls => format!("tls = \"terminate\"\n{certificates}"),
+                Transport::Implicit => format!("tls = \"implicit\"\n{certificates}"),
+            };
+            let listen = format!("listen = [\"[{GATEWAY_V6}]:{port}\"]");
+            text.extend([&format!("[services.{name}]\n{listen}\n"), settings, &tls]);
+        }
+    }
+    Ok(text
+        + "[detection]\nlocal_domains = [\"example.test\"]\ntrap_recipients = [\"trap@example.test\"]\n\
+           [ips]\nclient_error_block_threshold = 1000000\n")
 }
 
-fn sections() -> String {
-    let service = |(name, port, settings): (&str, u16, &str)| {
-        if name == "smtp" {
-            return "client_address = \"none\"\n".to_owned();
-        }
-        format!("[services.{name}]\nlisten = [\"[{GATEWAY_V6}]:{port}\"]\n{settings}")
-    };
-    let others = "[detection]\nlocal_domains = [\"example.test\"]\ntrap_recipients = [\"trap@example.test\"]\n\
-                  [ips]\nclient_error_block_threshold = 1000000\n";
-    SERVICES.map(service).concat() + others
+/// Both ends of a session, and what of the script is still to be played there.
+struct Session<'a> {
+    client: End<Wire>,
+    server: End<TcpStream>,
+    steps: &'a [Step],
+}
+
+impl<'a> Session<'a> {
+    /// Lets a client in. Where STARTTLS must be asked for, the script's greeting comes before it, and its EHLO inside it.
+    fn begin(
+        script: &'a Script,
+        transport: Transport,
+        client: Client,
+        authority: &Authority,
+        listener: &TcpListener,
+    ) -> Result<Self> {
+        let ca = authority.file();
+        let (wire, server, steps) = match transport {
+            Transport::Plain => (client.into_wire()?, accept(listener)?, &script.steps[..]),
+            Transport::Implicit => {
+                (client.secure(NAME, &ca)?.into_wire()?, accept(listener)?, &script.steps[..])
+            }
+            Transport::StartTls => {
+                let Some((Step::Server(greeting, true), steps)) = script.steps.split_first() else {
+                    bail!("there is no greeting to ask for TLS after; say `only` and why");
+                };
+                let (mut client, mut server) = (client, End::new(accept(listener)?));
+                server.stream.write_all(greeting)?;
+                client.expect(220)?;
+                let hello = "EHLO before.tls.example\r\n";
+                client.send(hello)?;
+                server.expected.extend_from_slice(hello.as_bytes());
+                server.catch_up()?;
+                server.stream.write_all(b"250 mail.example.test\r\n")?;
+                ensure!(client.expect(250)?.text.contains("STARTTLS"), "STARTTLS is not offered");
+                client.ask("STARTTLS", 220)?;
+                (client.secure(NAME, &ca)?.into_wire()?, server.stream, steps)
+            }
+        };
+        wire.set_patience(PATIENCE)?;
+        Ok(Self { client: End::new(wire), server: End::new(server), steps })
+    }
 }
 
 fn scripts() -> Result<Vec<Script>> {
@@ -120,14 +172,12 @@ impl<S: Read> End<S> {
     }
 }
 
-/// Plays a script.
-fn play(script: &Script, wire: Box<dyn Wire>, listener: &TcpListener) -> Result<()> {
-    let mut client = End::new(wire);
-    let mut server = Some(End::new(accept(listener)?));
+/// Plays what is left of a script.
+fn play(session: Session<'_>) -> Result<()> {
+    let Session { mut client, server, steps } = session;
+    let mut server = Some(server);
     let mut sure = true;
-    for group in
-        script.steps.chunk_by(|one, other| matches!((one, other), (Step::Client(..), Step::Client(..))))
-    {
+    for group in steps.chunk_by(|one, other| matches!((one, other), (Step::Client(..), Step::Client(..)))) {
         match group {
             [Step::Client(..), ..] => {
                 client.catch_up().context("the client hears")?;
@@ -176,7 +226,7 @@ fn play(script: &Script, wire: Box<dyn Wire>, listener: &TcpListener) -> Result<
         drop(server);
     }
     // Whatever is said behind the last step would be heard now, but for what a mail server that goes away makes us say.
-    let ended = script.steps.contains(&Step::ServerCloses);
+    let ended = steps.contains(&Step::ServerCloses);
     if ended { client.read_out().context("the client hears") } else { Ok(()) }
 }
 
@@ -212,19 +262,24 @@ fn each_script_comes_out_as_it_says_over_real_sockets() {
     let outcome = World::new().and_then(|world| {
         let listener = world.mail.enter(|| Ok(TcpListener::bind(SocketAddr::new(MAIL.parse()?, 2600))?))?;
         listener.set_nonblocking(true)?;
-        let agent = Agent::start_before(&world, &format!("{MAIL}:2600"), &sections())?;
-        let transports: [(&str, Transport); 1] = [("plain", plain)];
-        for (place, (name, transport)) in transports.into_iter().enumerate() {
+        let authority = Authority::new(&world.scratch().join("tls"))?;
+        let agent = Agent::start_before(&world, &format!("{MAIL}:2600"), &sections(&authority)?)?;
+        for (place, transport) in Transport::ALL.into_iter().enumerate() {
+            let name = transport.name();
             for (number, script) in scripts()?.iter().enumerate() {
+                if !script.transports.contains(&transport) {
+                    continue;
+                }
                 // One address for each, that nobody's offences mix with another's.
                 let from = format!("2001:db8:a:{:x}::1", 0x100 * (place + 1) + number);
                 world.internet.ip(&["address", "add", &format!("{from}/128"), "dev", "out0", "nodad"])?;
-                let (_, port, _) = SERVICES
+                let (service, port, _) = SERVICES
                     .into_iter()
                     .find(|(service, ..)| *service == script.service)
                     .with_context(|| format!("no service {}", script.service))?;
-                let wire = transport(&world, &from, port)?;
-                play(script, wire, &listener)
+                let client = Client::connect_on(&world, &from, address(service, port, transport).1)?;
+                Session::begin(script, transport, client, &authority, &listener)
+                    .and_then(play)
                     .with_context(|| format!("{name}: {}\n{}", script.title, agent.log()))?;
                 // One session without a transaction is no event yet.
                 let expected = script.offences.iter().filter(|kind| **kind != Kind::UnfinishedSession);

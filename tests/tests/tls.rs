@@ -8,12 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
-use filter_tests::agent::{Agent, ask, cli};
+use filter_tests::agent::{Agent, ask, cli, config_of};
 use filter_tests::client::Client;
 use filter_tests::in_world;
 use filter_tests::postfix::Postfix;
 use filter_tests::process::wait_until;
 use filter_tests::world::{GATEWAY_V4, World};
+use nix::sys::signal::Signal;
 
 /// The name of the gateway's certificate.
 const NAME: &str = "mx.example.test";
@@ -214,6 +215,14 @@ fn new_certificates_end_no_session_and_bad_ones_change_nothing() {
         postfix.authority().sign("gateway", &[NAME, "newer.example.test"])?;
         ensure!(cli(world, &["reload"])?.status.success(), "{}", agent.log());
         ensure!(shown("newer.example.test")?, "at once");
+        // Other file names, which only SIGHUP takes.
+        let (named, _) = postfix.authority().sign("named", &[NAME, "newest.example.test"])?;
+        let text = fs::read_to_string(config_of(world))?;
+        fs::write(config_of(world), text.replace("/gateway.", "/named."))?;
+        agent.signal(Signal::SIGHUP)?;
+        wait_until("the certificate of that name", Duration::from_secs(15), || shown("newest.example.test"))?;
+        Client::greeted(world, from)?.start_tls("newest.example.test", &ca)?.quit()?;
+        ensure!(named.exists() && agent.log().matches("listens on").count() == 2, "{}", agent.log());
         open.deliver("alice@example.test", "from before")?;
         open.quit()?;
         arrives(postfix, "from before")

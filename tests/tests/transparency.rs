@@ -124,6 +124,8 @@ const CHUNKS: (&str, &[Step]) = (
 
 /// The one offer of these servers that clients do not hear: with it they would speak before the greeting, as bots do.
 const NOT_OFFERED: &str = "250-PIPECONNECT\r\n";
+/// The same as swaks shows it.
+const NOT_OFFERED_SHOWN: &str = "<-  250-PIPECONNECT\r\n";
 
 /// Says it all and returns what was heard until the other side closed.
 fn converse(world: &World, to: (&str, u16), dialogue: &[Step]) -> Result<String> {
@@ -225,42 +227,99 @@ fn swaks(world: &World, to: (&str, u16), arguments: &[&str]) -> Result<String> {
     Ok(replies.map(|line| nameless(&format!("{line}\r\n"))).collect())
 }
 
+/// Ways that swaks sends a message.
+const SWAKS: [&[&str]; 3] = [&[], &["--pipeline"], &["--attach", "@/etc/hostname", "--pipeline"]];
+/// With a login, where there is one in the clear.
+const LOGIN: &[&str] = &["--auth", "LOGIN", "--auth-user", "alice@example.test", "--auth-password", "secret"];
+
+/// The real mail servers, and their ports.
+const SERVERS: [(&str, u16); 3] =
+    [("Postfix", 26), ("Exim", Unpacked::Exim.port()), ("OpenSMTPD", Unpacked::OpenSmtpd.port())];
+
+/// Does something with each of the mail servers behind an agent.
+fn behind_each(world: &World, mut job: impl FnMut(&str, u16) -> Result<()>) -> Result<()> {
+    let _exim = Unpacked::Exim.start(world)?;
+    let _opensmtpd = Unpacked::OpenSmtpd.start(world)?;
+    for (name, port) in SERVERS {
+        let agent = Agent::start_before(world, &format!("{MAIL}:{port}"), "client_address = \"none\"\n")?;
+        job(name, port).with_context(|| format!("{name}\n{}", agent.log()))?;
+        agent.stop()?;
+    }
+    Ok(())
+}
+
+/// What of these messages has been accepted since the agent began, and how many offences there were.
+fn counts(world: &World) -> Result<(u64, u64)> {
+    let status = ask(world, &["status"])?;
+    Ok((
+        status["messages"].as_u64().context("no messages")?,
+        status["offences"].as_u64().context("no offences")?,
+    ))
+}
+
 #[test]
 fn swaks_hears_the_same_through_the_edge() {
     in_world(|world, _| {
-        let agent = Agent::start_before(world, &format!("{MAIL}:26"), "client_address = \"none\"\n")?;
-        let login = ["--auth", "LOGIN", "--auth-user", "alice@example.test", "--auth-password", "secret"];
-        let attached = ["--attach", "@/etc/hostname", "--pipeline"];
-        for arguments in [&[][..], &["--pipeline"], &login, &attached] {
-            let straight = swaks(world, (MAIL, 26), arguments)?;
-            let through = swaks(world, (GATEWAY_V4, 25), arguments)?;
-            ensure!(straight == through, "{arguments:?}\n--- straight\n{straight}\n--- through\n{through}");
-            ensure!(straight.contains("queued as"), "nothing was sent: {straight}");
-        }
-        agent.stop()
+        behind_each(world, |name, port| {
+            let login = (name == "Postfix").then_some(LOGIN);
+            for arguments in SWAKS.into_iter().chain(login) {
+                let straight = swaks(world, (MAIL, port), arguments)?.replace(NOT_OFFERED_SHOWN, "");
+                let through = swaks(world, (GATEWAY_V4, 25), arguments)?;
+                ensure!(
+                    straight == through,
+                    "{arguments:?}\n--- straight\n{straight}\n--- through\n{through}"
+                );
+            }
+            let sent = SWAKS.len() + usize::from(login.is_some());
+            ensure!(counts(world)? == (sent as u64, 0), "{:?}", counts(world)?);
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn smtp_source_delivers_everything_and_is_accused_of_nothing() {
+    in_world(|world, _| {
+        behind_each(world, |_, _| {
+            // On a session for each message, and on sessions that are used again.
+            for (messages, bytes, more) in [("10", "200", &[][..]), ("10", "100000", &["-d"])] {
+                world.internet.enter(|| {
+                    let mut source = Command::new("smtp-source");
+                    source.args(["-s", "3", "-m", messages, "-l", bytes, "-f", "sender@client.example"]);
+                    source.args(more).args(["-t", "alice@example.test", &format!("{GATEWAY_V4}:25")]);
+                    succeed(&mut source)
+                })?;
+            }
+            ensure!(counts(world)? == (20, 0), "{:?}", counts(world)?);
+            Ok(())
+        })
     });
 }
 
 #[test]
 fn a_postfix_that_sends_delivers_everything_and_is_accused_of_nothing() {
     in_world(|world, postfix| {
-        let _agent = Agent::start(world, "")?;
         let sender = Postfix::start_sender(world)?;
         let at = format!("{}:{}", SENDER.0, SENDER.1);
-        // Small and large, several at once, so that sessions are reused and pipelined.
-        for (messages, bytes) in [("20", "200"), ("5", "300000")] {
-            world.internet.enter(|| {
-                let mut source = Command::new("smtp-source");
-                source.args(["-s", "4", "-m", messages, "-l", bytes, "-f", "sender@client.example"]);
-                succeed(source.args(["-t", "alice@example.test", &at]))
-            })?;
-        }
-        wait_until("the delivery of 25 messages", Duration::from_secs(30), || {
-            Ok(postfix.messages("alice")?.len() == 25)
-        })
-        .with_context(|| sender.log())?;
-        let status = ask(world, &["status"])?;
-        ensure!(status["offences"] == 0 && status["messages"] == 25, "{status}");
+        let mut arrived = 0;
+        behind_each(world, |name, _| {
+            // Small and large, several at once, so that sessions are reused and pipelined.
+            for (messages, bytes) in [("20", "200"), ("5", "300000")] {
+                world.internet.enter(|| {
+                    let mut source = Command::new("smtp-source");
+                    source.args(["-s", "4", "-m", messages, "-l", bytes, "-f", "sender@client.example"]);
+                    succeed(source.args(["-t", "alice@example.test", &at]))
+                })?;
+            }
+            wait_until("the delivery of 25 messages", Duration::from_secs(30), || Ok(counts(world)?.0 >= 25))
+                .with_context(|| sender.log())?;
+            ensure!(counts(world)? == (25, 0), "{:?}", counts(world)?);
+            if name == "Postfix" {
+                arrived = postfix.messages("alice")?.len();
+            }
+            Ok(())
+        })?;
+        ensure!(arrived == 25, "{arrived} of 25 arrived");
         Ok(())
     });
 }

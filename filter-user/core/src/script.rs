@@ -6,6 +6,7 @@
 //! ```text
 //! # the first comment is the title
 //! @ lenient        the service; `smtp` if nothing is said
+//! only plain: why  the transports that it makes sense over, `plain`, `starttls` and `implicit`; all of them if nothing is said
 //! C: text          the client sends it, and the mail server gets it
 //! C! text          the client sends it, and the mail server never gets it
 //! C? text          the client sends it; how much of it the mail server gets is nobody's business from here on
@@ -36,10 +37,37 @@ pub struct Script {
     pub title: String,
     /// The service that the client connects to.
     pub service: String,
+    /// What it makes sense over.
+    pub transports: Vec<Transport>,
     /// What happens, in its order.
     pub steps: Vec<Step>,
     /// What is reported.
     pub offences: Vec<Kind>,
+}
+
+/// What a client's bytes go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Nothing.
+    Plain,
+    /// TLS that was asked for with STARTTLS.
+    StartTls,
+    /// TLS from the first byte on.
+    Implicit,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::StartTls, Self::Implicit];
+
+    /// Its word in a script.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::StartTls => "starttls",
+            Self::Implicit => "implicit",
+        }
+    }
 }
 
 /// One thing that happens.
@@ -96,7 +124,8 @@ pub struct ScriptError {
 impl Script {
     /// Reads the text of a script.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
-        let mut script = Self { service: "smtp".into(), ..Self::default() };
+        let mut script =
+            Self { service: "smtp".into(), transports: Transport::ALL.to_vec(), ..Self::default() };
         for (number, line) in text.lines().enumerate() {
             script.take(line).map_err(|what| ScriptError { line: number + 1, what })?;
         }
@@ -116,6 +145,16 @@ impl Script {
             ("" | "#", _) => return Ok(()),
             ("@", service) => {
                 service.clone_into(&mut self.service);
+                return Ok(());
+            }
+            ("only", rest) => {
+                let (names, why) = rest.split_once(": ").unwrap_or_default();
+                if why.is_empty() {
+                    return Err("say why, as in `only plain: why`");
+                }
+                let named = |name| Transport::ALL.into_iter().find(|transport| transport.name() == name);
+                self.transports =
+                    names.split(", ").map(named).collect::<Option<_>>().ok_or("no such transport")?;
                 return Ok(());
             }
             ("=", name) => {

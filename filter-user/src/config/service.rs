@@ -112,6 +112,8 @@ pub(super) struct Service {
     longest_line: Option<Spanned<usize>>,
     maximum_recipients: Option<Spanned<u32>>,
     maximum_message_size: Option<u64>,
+    maximum_errors: Option<u32>,
+    maximum_commands: Option<u32>,
     proxy_from: Option<Spanned<Networks>>,
     tls: Option<Spanned<tls::Choice>>,
     certificates: Option<Spanned<Vec<CertificateFiles>>>,
@@ -200,6 +202,8 @@ impl Service {
             longest_line: self.longest_line.or(other.longest_line),
             maximum_recipients: self.maximum_recipients.or(other.maximum_recipients),
             maximum_message_size: self.maximum_message_size.or(other.maximum_message_size),
+            maximum_errors: self.maximum_errors.or(other.maximum_errors),
+            maximum_commands: self.maximum_commands.or(other.maximum_commands),
             proxy_from: self.proxy_from.or(other.proxy_from),
             tls: self.tls.or(other.tls),
             certificates: self.certificates.or(other.certificates),
@@ -255,6 +259,8 @@ impl Service {
             recipients: at_least("maximum_recipients", self.maximum_recipients, 100, place)?
                 .unwrap_or(Bounds::default().recipients),
             message_size: self.maximum_message_size.unwrap_or(Bounds::default().message_size),
+            errors: self.maximum_errors.unwrap_or(Bounds::default().errors),
+            commands: self.maximum_commands.unwrap_or(Bounds::default().commands),
         };
         let own = |sessions: Sessions| sessions.or(shared.sessions).validate(shared.scope_width, place);
         Ok(ServiceConfig {
@@ -370,7 +376,7 @@ mod tests {
     fn bounds_are_inherited_and_0_is_none() {
         let config = Config::parse(
             "[smtp]\nline_ends = \"normalize\"\nmaximum_recipients = 100\n[services.a]\nlisten = [\"[::]:26\"]\n\
-             line_ends = \"reject\"\nmaximum_message_size = 0\nlongest_line = 0\nsession_timeout = \"1h\"\n",
+             line_ends = \"reject\"\nmaximum_message_size = 0\nlongest_line = 0\nsession_timeout = \"1h\"\nmaximum_errors = 0\n",
             None,
         )
         .unwrap();
@@ -379,7 +385,8 @@ mod tests {
             smtp.bounds,
             Bounds { line_ends: LineEnds::Normalize, recipients: 100, ..Bounds::default() }
         );
-        let theirs = Bounds { recipients: 100, message_size: 0, text_line: 0, ..Bounds::default() };
+        let theirs =
+            Bounds { recipients: 100, message_size: 0, text_line: 0, errors: 0, ..Bounds::default() };
         assert_eq!((other.bounds, other.patience.session.as_secs()), (theirs, 3600));
     }
 

@@ -1,11 +1,12 @@
-//! Moves bytes between two streams and a [`Session`].
+//! One session from accept to close: its two connections, and what happens around the moving of bytes ([`super::relay`]).
 //!
 //! A connection that breaks is something that happened to the session, never a way around it: what the session has to report
 //! is reported.
 
-use std::io;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
@@ -13,13 +14,12 @@ use filter_core::event::Success;
 use filter_core::offence::printable;
 use filter_core::smtp::event::{Event, Side};
 use filter_core::smtp::session::{Session, TlsFault};
-use tokio::io::Ready;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 use super::backend::{Chosen, Opened};
 use super::header::Peer;
+use super::relay::{Alarm, Relay, Turn, poll_client, sanction, until};
 use super::stream::{Flow, HandshakeError, Stream};
 use super::{Service, refusal};
 use crate::clock;
@@ -85,7 +85,7 @@ async fn secure(service: &Service, session: &mut Session, client: &mut Stream, p
             return session.handle_tls_failed(TlsFault::Abandoned);
         }
     };
-    let deadline = session.poll_timeout().since(clock::instant());
+    let deadline = until(session.poll_timeout());
     tokio::select! {
         outcome = client.secure(layer) => match outcome {
             Ok(()) => {
@@ -106,7 +106,7 @@ async fn secure(service: &Service, session: &mut Session, client: &mut Stream, p
             }
         },
         reply = &mut place.sanction => sanction(session, reply),
-        () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
+        () = sleep(deadline) => session.handle_timeout(clock::instant()),
     }
 }
 
@@ -129,7 +129,7 @@ async fn connect(
                 }
                 return server;
             }
-            ready = ready(client, session, Side::Client) => hear(session, client, ready),
+            () = poll_fn(|cx| if session.wants(Side::Client) { poll_client(session, client, cx) } else { Poll::Pending }) => {}
             reply = &mut place.sanction => sanction(session, reply),
         }
     }
@@ -144,109 +144,48 @@ async fn relay(
     mut server: Stream,
     place: &mut Place,
 ) {
-    let mut said_all = false;
-    while !session.is_over() {
-        if let Err(error) = flush(session, client, Side::Client) {
-            lose(session, &error);
+    let (mut alarm, mut said_all) = (Alarm::default(), false);
+    loop {
+        let mut relay = Relay {
+            session,
+            client,
+            server: &mut server,
+            sanction: &mut place.sanction,
+            alarm: &mut alarm,
+            said_all,
+        };
+        let turn = poll_fn(|cx| relay.poll(cx, |session| reporter.report(session))).await;
+        match turn {
+            Turn::Over => return,
+            Turn::Secure => {
+                secure(reporter.service, session, client, place).await;
+                reporter.report(session);
+            }
+            Turn::SaidAll => {
+                said_all = true;
+                let told = timeout(LAST_WORDS, server.shutdown()).await;
+                if !matches!(told, Ok(Ok(()))) && !session.has_left_server() {
+                    return hear_out(session, &mut server).await;
+                }
+            }
+            Turn::Deaf => return hear_out(session, &mut server).await,
         }
-        let mut sent = flush(session, &mut server, Side::Server);
-        if sent.is_ok() && session.has_said_all() && !said_all {
-            said_all = true;
-            sent = server.shutdown().await;
-        }
-        // One that has been given up in the middle of a message may break off as it likes.
-        if sent.is_err() && !session.has_left_server() {
-            return hear_out(session, &mut server).await;
-        }
-        if session.poll_tls() {
-            secure(reporter.service, session, client, place).await;
-            reporter.report(session);
-            continue;
-        }
-        let deadline = session.poll_timeout().since(clock::instant());
-        tokio::select! {
-            ready = ready(client, session, Side::Client) => hear(session, client, ready),
-            ready = ready(&server, session, Side::Server) => match ready {
-                Ok(ready) if ready.is_readable() => read_server(session, &mut server),
-                Ok(_) => {}
-                Err(_) => session.handle_server_closed(),
-            },
-            reply = &mut place.sanction => sanction(session, reply),
-            () = sleep(deadline.saturating_add(Duration::from_millis(1))) => session.handle_timeout(clock::instant()),
-        }
-        reporter.report(session);
     }
 }
 
 /// Takes what a mail server has said that no longer listens, such as a 421 and why.
 async fn hear_out(session: &mut Session, server: &mut Stream) {
     let hear = async {
-        while session.wants(Side::Server) && server.ready(true, false).await.is_ok() {
-            read_server(session, server);
+        while session.wants(Side::Server) {
+            let heard = server.read(|bytes| session.handle_server(bytes, clock::instant())).await;
+            if !matches!(heard, Ok(Flow::Open)) {
+                break;
+            }
         }
     };
     // Whether it closed or fell silent: it is not waited for.
     let _ = timeout(LAST_REPLIES, hear).await;
     session.handle_server_closed();
-}
-
-/// The client's connection is broken.
-fn lose(session: &mut Session, error: &io::Error) {
-    tracing::debug!(%error, "a client's connection broke");
-    session.handle_client_lost(clock::instant());
-}
-
-/// Waits until a stream can be read, if its bytes are wanted, or written, if something is left for it.
-async fn ready(stream: &Stream, session: &Session, side: Side) -> io::Result<Ready> {
-    stream.ready(session.wants(side), !session.outgoing(side).is_empty()).await
-}
-
-/// Writes as much as the socket takes now.
-fn flush(session: &mut Session, stream: &mut Stream, side: Side) -> io::Result<()> {
-    stream.try_flush()?;
-    while !session.outgoing(side).is_empty() {
-        match stream.try_write(session.outgoing(side)) {
-            Ok(count) => session.handle_sent(side, count, clock::instant()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Somebody decided that the session ends.
-fn sanction(session: &mut Session, reply: Result<Arc<str>, RecvError>) {
-    match reply {
-        Ok(reply) => session.handle_sanction(&reply),
-        // The ips task has gone, and with it the reason to go on.
-        Err(_) => session.handle_server_closed(),
-    }
-}
-
-/// The client's socket is ready for something.
-fn hear(session: &mut Session, client: &mut Stream, ready: io::Result<Ready>) {
-    match ready {
-        Ok(ready) if ready.is_readable() => read_client(session, client),
-        Ok(_) => {}
-        Err(error) => lose(session, &error),
-    }
-}
-
-fn read_client(session: &mut Session, client: &mut Stream) {
-    match client.try_read(|bytes| session.handle_client(bytes, clock::instant())) {
-        Ok(Flow::Open) => {}
-        Ok(Flow::Ended) => session.handle_client_closed(clock::instant()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Err(error) => lose(session, &error),
-    }
-}
-
-fn read_server(session: &mut Session, server: &mut Stream) {
-    match server.try_read(|bytes| session.handle_server(bytes, clock::instant())) {
-        Ok(Flow::Open) => {}
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Ok(Flow::Ended) | Err(_) => session.handle_server_closed(),
-    }
 }
 
 /// Hands the session's facts on, and shows how it stands.
@@ -285,6 +224,8 @@ impl Reporter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use filter_core::smtp::session::Patience;
     use filter_core::smtp::voice::{Templates, Voice};
     use tokio::io::AsyncWriteExt;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use super::header::{self, Peer};
 use super::{Service, driver, refusal};
 use crate::ips::Admission;
+use crate::pace::Pace;
 
 /// Connections that the kernel may hold before they are accepted.
 const ACCEPT_QUEUE: u32 = 1024;
@@ -59,7 +60,8 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
 }
 
 pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
-    let mut trouble = Trouble::default();
+    // Descriptors come and go one by one: what is said of a shortage is not said each time that one was free in between.
+    let (mut trouble, complaints) = (Trouble::default(), Pace::new());
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -71,7 +73,7 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
             Err(error) => {
                 let shortage = is_shortage(&error);
                 let step = trouble.next(shortage);
-                match (step.complain, shortage) {
+                match (step.complain && complaints.is_due(), shortage) {
                     (true, true) => {
                         tracing::warn!(%error, "cannot accept connections for now; raise the limit of open files");
                     }
@@ -152,7 +154,8 @@ async fn admit(service: &Arc<Service>, stream: TcpStream, peer: Peer) -> bool {
     true
 }
 
-fn is_shortage(error: &io::Error) -> bool {
+/// Whether it is this machine that lacks something: descriptors, or memory.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|code| shortages.contains(&Errno::from_raw(code)))
 }

@@ -9,6 +9,7 @@ mod header;
 mod listener;
 mod protection;
 mod refusal;
+mod relay;
 mod renewal;
 mod service;
 mod stream;

@@ -2,17 +2,22 @@
 //! that has begun.
 //!
 //! Nothing is read that nobody asked for, and in the clear nothing is copied on the way: the session takes the bytes where they
-//! were read. A stream that waits holds no buffer, unless the other side does not take what is sealed for it already.
+//! were read. A stream that waits holds no buffer, unless the other side does not take what is sealed for it already. The kernel is
+//! asked once for what one packet brought: where less came than there was room for, nothing is left.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncWriteExt, Interest, Ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::tls::{Layer, Protection, TlsError};
 
-/// Bytes read at once.
-const READ_SIZE: usize = 16_384;
+/// Bytes read at once: half of what a session holds of one direction.
+const READ_SIZE: usize = 32_768;
 
 /// Whether a side may send more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,116 +58,92 @@ impl Stream {
 
     /// Begins TLS. After an error nothing can be said any more.
     pub(super) async fn secure(&mut self, layer: Layer) -> Result<(), HandshakeError> {
-        let layer = self.layer.insert(Box::new(layer));
+        let Self { socket, layer: own } = self;
+        let layer = own.insert(Box::new(layer));
         loop {
             let outcome = layer.shake();
-            while !layer.outgoing().is_empty() {
-                self.socket.writable().await?;
-                send_some(layer, &self.socket)?;
-            }
+            poll_fn(|cx| poll_send(layer, socket, cx)).await?;
             outcome?;
             if !layer.is_handshaking() {
                 return Ok(());
             }
-            self.socket.readable().await?;
-            match receive(layer, &self.socket) {
-                Ok(0) => return Err(HandshakeError::Ended),
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
-                _ => {}
+            if poll_fn(|cx| poll_receive(layer, socket, cx)).await? == 0 {
+                return Err(HandshakeError::Ended);
             }
         }
     }
 
-    /// Hands over what has come. `WouldBlock` if nothing has.
-    pub(super) fn try_read(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<Flow> {
-        let Some(layer) = &mut self.layer else {
-            let mut buffer = [0; READ_SIZE];
-            return match self.socket.try_read(&mut buffer)? {
-                0 => Ok(Flow::Ended),
-                count => {
-                    take(buffer.get(..count).unwrap_or_default());
-                    Ok(Flow::Open)
-                }
-            };
+    /// Hands over what has come.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<Flow>> {
+        let Self { socket, layer } = self;
+        let Some(layer) = layer else {
+            #[expect(
+                clippy::large_stack_arrays,
+                reason = "nobody clears it, and nothing waits while it is there"
+            )]
+            let mut room = [const { MaybeUninit::uninit() }; READ_SIZE];
+            let mut buffer = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(Flow::Ended));
+            }
+            take(buffer.filled());
+            return Poll::Ready(Ok(Flow::Open));
         };
         if layer.has_early() {
             take(&layer.take_early());
-            return Ok(Flow::Open);
+            return Poll::Ready(Ok(Flow::Open));
         }
         // Without a last word TLS is cut off, which in SMTP cuts off nothing: every command and message has an end of its own.
-        if layer.has_ended() || receive(layer, &self.socket)? == 0 {
-            return Ok(Flow::Ended);
+        if layer.has_ended() || ready!(poll_receive(layer, socket, cx))? == 0 {
+            return Poll::Ready(Ok(Flow::Ended));
         }
         layer.open(take).map_err(io::Error::other)?;
-        Ok(if layer.has_ended() { Flow::Ended } else { Flow::Open })
+        Poll::Ready(Ok(if layer.has_ended() { Flow::Ended } else { Flow::Open }))
     }
 
-    /// Sends what the connection takes now, at least a byte. `WouldBlock` if it takes nothing.
-    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(layer) = &mut self.layer else { return self.socket.try_write(bytes) };
+    /// Sends what the connection takes now, at least a byte.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { socket, layer } = self;
+        let Some(layer) = layer else { return Pin::new(socket).poll_write(cx, bytes) };
         // One lot at a time: what is sealed is memory that nobody else counts.
-        send_some(layer, &self.socket)?;
-        if !layer.outgoing().is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        ready!(poll_send(layer, socket, cx))?;
         let count = layer.seal(bytes).map_err(io::Error::other)?;
-        send_some(layer, &self.socket)?;
-        Ok(count)
-    }
-
-    /// Sends what is sealed and has not been sent, as far as the connection takes it now.
-    pub(super) fn try_flush(&mut self) -> io::Result<()> {
-        match &mut self.layer {
-            Some(layer) => send_some(layer, &self.socket),
-            None => Ok(()),
+        match poll_send(layer, socket, cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(count)),
         }
     }
 
-    /// Waits until it can be read, if that is wanted, or written, if there is something to write. If neither is, for ever.
-    pub(super) async fn ready(&self, read: bool, write: bool) -> io::Result<Ready> {
-        let sealed = self.layer.as_ref().is_some_and(|layer| !layer.outgoing().is_empty());
-        if read && self.layer.as_ref().is_some_and(|layer| layer.has_early() || layer.has_ended()) {
-            return Ok(Ready::READABLE);
-        }
-        let interest = match (read, write || sealed) {
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, true) => Interest::WRITABLE,
-            (false, false) => return std::future::pending().await,
-        };
-        self.socket.ready(interest).await
+    /// Sends what is sealed and has not been sent.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { socket, layer } = self;
+        layer.as_mut().map_or(Poll::Ready(Ok(())), |layer| poll_send(layer, socket, cx))
     }
 
     /// Waits for something to come, and hands it over.
     pub(super) async fn read(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<Flow> {
-        loop {
-            self.ready(true, false).await?;
-            match self.try_read(&mut take) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return outcome,
-            }
-        }
+        poll_fn(|cx| self.poll_read(cx, &mut take)).await
     }
 
     /// Sends all of it.
     pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let Some(layer) = &mut self.layer else { return self.socket.write_all(bytes).await };
-        while !bytes.is_empty() || !layer.outgoing().is_empty() {
-            self.socket.write_all(layer.outgoing()).await?;
-            layer.sent(layer.outgoing().len());
-            if !bytes.is_empty() {
-                let count = layer.seal(bytes).map_err(io::Error::other)?;
-                bytes = bytes.get(count..).unwrap_or_default();
-            }
+        while !bytes.is_empty() {
+            let count = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            bytes = bytes.get(count..).unwrap_or_default();
         }
-        Ok(())
+        poll_fn(|cx| self.poll_flush(cx)).await
     }
 
     /// Says that nothing more will be sent.
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {
         if let Some(layer) = &mut self.layer {
             layer.close().map_err(io::Error::other)?;
-            self.write_all(&[]).await?;
+            poll_fn(|cx| self.poll_flush(cx)).await?;
         }
         self.socket.shutdown().await
     }
@@ -174,20 +155,21 @@ impl Stream {
 }
 
 /// Reads what has come; says how much.
-fn receive(layer: &mut Layer, socket: &TcpStream) -> io::Result<usize> {
-    let count = socket.try_read_buf(layer.incoming());
+fn poll_receive(layer: &mut Layer, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    // Room is made when there is something to put there.
+    ready!(socket.poll_read_ready(cx))?;
+    let count = pin!(socket.read_buf(layer.incoming())).poll(cx);
     layer.release();
     count
 }
 
-/// Sends what is sealed, as far as the connection takes it now, which may be nothing.
-fn send_some(layer: &mut Layer, socket: &TcpStream) -> io::Result<()> {
+/// Sends what is sealed.
+fn poll_send(layer: &mut Layer, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     while !layer.outgoing().is_empty() {
-        match socket.try_write(layer.outgoing()) {
-            Ok(count) => layer.sent(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
+        match ready!(Pin::new(&mut *socket).poll_write(cx, layer.outgoing()))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => layer.sent(count),
         }
     }
-    Ok(())
+    Poll::Ready(Ok(()))
 }

@@ -17,9 +17,10 @@ use filter_user::clock;
 use filter_user::store::{Entry, Store};
 
 use super::crowd::{Crowd, Family};
+use super::hold::hold;
+use super::proxy;
 use super::relay::start_sink;
 use super::report::{Cell, Report, Table, count};
-use super::{proxy, refuse};
 use crate::agent::Agent;
 use crate::web;
 use crate::world::{GATEWAY_V4, World};
@@ -77,7 +78,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let token = web::token(&world, "bench", "administrator")?;
     let address = format!("{GATEWAY_V4}:25").parse()?;
     let (rows, kept) = channel();
-    refuse::hold(&world, address, SESSIONS, || {
+    hold(&world, address, None, SESSIONS, || {
         for path in PATHS {
             rows.send((path, first_bytes(&world, &token, path)?))?;
         }

@@ -1,4 +1,4 @@
-//! The ways from a client to the mail server: Gatepost, and proxies that read nothing.
+//! The ways from a client to the mail server: Gatepost, and proxies that read nothing. In the clear, or with TLS that ends at the proxy.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -13,6 +13,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::agent::Agent;
 use crate::namespace::Namespace;
 use crate::process::{Process, wait_until};
+use crate::tls::{self, Authority};
 use crate::world::{GATEWAY_V4, MAIL, World};
 
 /// Where nginx answers everybody 421.
@@ -54,7 +55,32 @@ impl Proxy {
             Self::Nginx => format!("{GATEWAY_V4}:2502"),
         }
     }
+
+    /// Those that TLS ends at.
+    pub const TERMINATING: [Self; 3] = [Self::Gatepost, Self::HaProxy, Self::Nginx];
+
+    /// Where clients of these connect to with TLS.
+    pub fn tls_address(self) -> String {
+        match self {
+            Self::Direct | Self::Gatepost => format!("{GATEWAY_V4}:465"),
+            Self::HaProxy => format!("{GATEWAY_V4}:2511"),
+            Self::Nginx => format!("{GATEWAY_V4}:2512"),
+        }
+    }
+
+    /// Where a client in the clear has TLS put around what it says, in the internet; it is the same program for all.
+    pub fn wrapped_address(self) -> String {
+        let port = match self {
+            Self::Direct | Self::Gatepost => 2601,
+            Self::HaProxy => 2602,
+            Self::Nginx => 2603,
+        };
+        format!("127.0.0.1:{port}")
+    }
 }
+
+/// The name in the certificate that all of them present.
+pub const NAME: &str = "mx.example.test";
 
 /// All of them, at work in one world, each with as many threads as the machine has processors.
 #[derive(Debug)]
@@ -62,6 +88,7 @@ pub struct Proxies<'world> {
     gatepost: Agent<'world>,
     haproxy: Process,
     nginx: Process,
+    authority: Authority,
 }
 
 /// Limits that nothing here runs into.
@@ -78,11 +105,24 @@ impl<'world> Proxies<'world> {
     pub fn start(world: &'world World) -> Result<Self> {
         raise_descriptors()?;
         forward_packets(world)?;
-        let gatepost = Agent::start(world, OPEN)?;
-        let haproxy = start(world, "haproxy", &["-db", "-f"], &haproxy_settings())?;
+        let authority = Authority::new(&world.scratch().join("tls"))?;
+        let files = authority.sign("gateway", &[NAME])?;
+        let (listen, certificates) = (Proxy::Gatepost.tls_address(), tls::setting(&files));
+        let service =
+            format!("[services.submissions]\nlisten = [\"{listen}\"]\ntls = \"implicit\"\n{certificates}");
+        let (certificate, key) = files;
+        let gatepost = Agent::start(world, &format!("{OPEN}{service}"))?;
+        let pair = world.scratch().join("tls/pair.pem");
+        fs::write(&pair, [fs::read(&certificate)?, fs::read(&key)?].concat())?;
+        let haproxy = start(&world.gateway, world, "haproxy", &["-db", "-f"], &haproxy_settings(&pair))?;
         wait_for(&world.gateway, &Proxy::HaProxy.address())?;
-        let nginx = start_nginx(world)?;
-        Ok(Self { gatepost, haproxy, nginx })
+        let nginx = start_nginx(world, Some((&certificate, &key)))?;
+        Ok(Self { gatepost, haproxy, nginx, authority })
+    }
+
+    /// Who has signed what they present.
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Time that a proxy has been at work since its start.
@@ -105,9 +145,21 @@ impl<'world> Proxies<'world> {
     }
 }
 
-/// Starts nginx, which also refuses whoever asks for that.
-pub fn start_nginx(world: &World) -> Result<Process> {
-    let nginx = start(world, "nginx", &["-c"], &nginx_settings(world.scratch()))?;
+/// Starts what puts TLS around the bytes of clients that have none, in the internet.
+pub fn start_wrapper(world: &World) -> Result<Process> {
+    let wrap = |proxy: Proxy| {
+        let (bind, to) = (proxy.wrapped_address(), proxy.tls_address());
+        format!("listen {to}\n    bind {bind}\n    server one {to} ssl verify none sni str({NAME})\n")
+    };
+    let settings = HAPROXY.to_owned() + &Proxy::TERMINATING.map(wrap).concat();
+    let wrapper = start(&world.internet, world, "haproxy", &["-db", "-f"], &settings)?;
+    wait_for(&world.internet, &Proxy::Gatepost.wrapped_address())?;
+    Ok(wrapper)
+}
+
+/// Starts nginx, which also refuses whoever asks for that; with a certificate and its key it ends TLS, too.
+pub fn start_nginx(world: &World, pair: Option<(&Path, &Path)>) -> Result<Process> {
+    let nginx = start(&world.gateway, world, "nginx", &["-c"], &nginx_settings(world.scratch(), pair))?;
     wait_for(&world.gateway, &Proxy::Nginx.address())?;
     Ok(nginx)
 }
@@ -158,16 +210,16 @@ fn family(process: u32) -> Result<Vec<u32>> {
 /// The internet and the mail server see each other through the gateway.
 fn forward_packets(world: &World) -> Result<()> {
     world.gateway.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
-    world.internet.ip(&["route", "add", "198.51.100.0/24", "via", GATEWAY_V4])?;
-    world.mail.ip(&["route", "add", "203.0.113.0/24", "via", "198.51.100.1"])
+    world.internet.ip(&["route", "replace", "198.51.100.0/24", "via", GATEWAY_V4])?;
+    world.mail.ip(&["route", "replace", "203.0.113.0/24", "via", "198.51.100.1"])
 }
 
-/// Starts a program of the distribution in the gateway, on settings of its own.
-fn start(world: &World, program: &str, flags: &[&str], settings: &str) -> Result<Process> {
-    let file = world.scratch().join(format!("{program}.conf"));
+/// Starts a program of the distribution in a name space, on settings of its own.
+fn start(space: &Namespace, world: &World, program: &str, flags: &[&str], settings: &str) -> Result<Process> {
+    let file = world.scratch().join(format!("{program}-{}.conf", space.name()));
     fs::write(&file, settings)?;
-    let log = fs::File::create(world.scratch().join(format!("{program}.log")))?;
-    let child = world.gateway.enter(|| {
+    let log = fs::File::create(file.with_extension("log"))?;
+    let child = space.enter(|| {
         let mut command = Command::new(program);
         command.args(flags).arg(&file).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command.spawn().with_context(|| format!("cannot start {program}"))
@@ -175,26 +227,45 @@ fn start(world: &World, program: &str, flags: &[&str], settings: &str) -> Result
     Ok(Process::new(child))
 }
 
-fn haproxy_settings() -> String {
-    format!(
-        "global
+const HAPROXY: &str = "\
+global
     maxconn 9950
 defaults
     mode tcp
     timeout connect 10s
     timeout client 10m
     timeout server 10m
-frontend smtp
-    bind {}
+";
+
+fn haproxy_settings(pair: &Path) -> String {
+    let (bind, secured, pair) = (Proxy::HaProxy.address(), Proxy::HaProxy.tls_address(), pair.display());
+    format!(
+        "{HAPROXY}frontend smtp
+    bind {bind}
+    bind {secured} ssl crt {pair}
     default_backend mail
 backend mail
     server mail {MAIL}:25
-",
-        Proxy::HaProxy.address()
+"
     )
 }
 
-fn nginx_settings(scratch: &Path) -> String {
+fn nginx_settings(scratch: &Path, pair: Option<(&Path, &Path)>) -> String {
+    let secured = pair.map_or_else(String::new, |(certificate, key)| {
+        format!(
+            "    server {{
+        listen {} ssl;
+        ssl_certificate {};
+        ssl_certificate_key {};
+        proxy_pass {MAIL}:25;
+        proxy_timeout 10m;
+        tcp_nodelay on;
+    }}\n",
+            Proxy::Nginx.tls_address(),
+            certificate.display(),
+            key.display()
+        )
+    });
     let listen = Proxy::Nginx.address();
     let scratch = scratch.display();
     format!(
@@ -216,7 +287,7 @@ stream {{
         listen {NGINX_REFUSES};
         return \"421 4.3.2 mx.example.test Too many connections - try later\\r\\n\";
     }}
-}}
+{secured}}}
 "
     )
 }

@@ -1,14 +1,15 @@
-//! Connections that are answered 421 and closed, and sessions that are held and say nothing.
+//! Connections that are answered 421 and closed, and what a session costs that is held and says nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use anyhow::{Context, Result, ensure};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
+use super::hold::hold;
 use super::proxy::{self, Proxies, Proxy};
 use super::relay::start_sink;
 use super::report::{Cell, Report, Table, count};
@@ -41,7 +42,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     proxy::raise_descriptors()?;
     let world = World::new()?;
     let full = Agent::start(&world, "[sessions]\nmaximum_incoming_sessions = 0\n")?;
-    let nginx = proxy::start_nginx(&world)?;
+    let nginx = proxy::start_nginx(&world, None)?;
     let mut table =
         Table::new("421 and close", REFUSALS, &["server", "per second", "processor", "per second and core"]);
     for (name, process, address) in [
@@ -53,26 +54,35 @@ pub fn measure(report: &mut Report) -> Result<()> {
     report.add(&table);
     drop((full, nginx));
 
-    let proxies = Proxies::start(&world)?;
     let sink = start_sink(&world)?;
-    let mut table = Table::new("idle sessions", SESSIONS, &["proxy", "sessions", "KiB each"]);
-    for held in HELD {
-        for proxy in [Proxy::Gatepost, Proxy::HaProxy, Proxy::Nginx] {
-            let before = proxies.memory(proxy)?;
-            let address = proxy.address().parse()?;
-            let after = hold(&world, address, held, || proxies.memory(proxy))?;
-            #[expect(clippy::cast_precision_loss, reason = "memory sizes are far below 2^53")]
-            let each = after.saturating_sub(before) as f64 / 1024.0 / held as f64;
-            table.row(vec![
-                Cell::Text(proxy.name().to_owned()),
-                Cell::Text(count(held)),
-                Cell::Figure(each, 1),
-            ]);
+    for (title, tls) in [("idle sessions", false), ("idle sessions, TLS", true)] {
+        let mut table = Table::new(title, SESSIONS, &["proxy", "sessions", "KiB each"]);
+        for held in HELD {
+            // What a program has once had, it may keep; so each number has programs of its own.
+            let proxies = Proxies::start(&world)?;
+            for proxy in Proxy::TERMINATING {
+                table.row(vec![
+                    Cell::Text(proxy.name().to_owned()),
+                    Cell::Text(count(held)),
+                    Cell::Figure(memory_of_each(&world, &proxies, proxy, tls, held)?, 1),
+                ]);
+            }
         }
+        report.add(&table);
     }
-    report.add(&table);
     drop(sink);
     Ok(())
+}
+
+/// KiB that a proxy takes for each of so many sessions.
+fn memory_of_each(world: &World, proxies: &Proxies<'_>, proxy: Proxy, tls: bool, held: usize) -> Result<f64> {
+    let (address, authority) =
+        if tls { (proxy.tls_address(), Some(proxies.authority())) } else { (proxy.address(), None) };
+    let before = proxies.memory(proxy)?;
+    let after = hold(world, address.parse()?, authority, held, || proxies.memory(proxy))?;
+    #[expect(clippy::cast_precision_loss, reason = "memory sizes are far below 2^53")]
+    let each = after.saturating_sub(before) as f64 / 1024.0 / held as f64;
+    Ok(each)
 }
 
 fn refusals(world: &World, name: &str, process: u32, address: SocketAddr) -> Result<Vec<Cell>> {
@@ -108,61 +118,6 @@ async fn knock(address: SocketAddr) -> Result<()> {
         });
     }
     all(clients).await
-}
-
-/// Opens sessions, looks at something while they wait, and closes them.
-pub(super) fn hold<T: Send>(
-    world: &World,
-    address: SocketAddr,
-    held: usize,
-    look: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
-    world.internet.enter(|| {
-        in_runtime(async {
-            let mut opening = JoinSet::new();
-            let mut sessions = Vec::with_capacity(held);
-            for number in 0..u32::try_from(held)? {
-                if opening.len() >= AT_ONCE as usize {
-                    sessions.push(opened(opening.join_next().await)?);
-                }
-                opening.spawn(session(number, address));
-            }
-            while let Some(session) = opening.join_next().await {
-                sessions.push(opened(Some(session))?);
-            }
-            ensure!(sessions.len() == held, "{} of {held} sessions", sessions.len());
-            look()
-        })
-    })
-}
-
-fn opened(session: Option<Result<Result<TcpStream>, tokio::task::JoinError>>) -> Result<TcpStream> {
-    session.context("no session")??
-}
-
-/// A session that has been greeted and has said EHLO.
-async fn session(number: u32, address: SocketAddr) -> Result<TcpStream> {
-    let mut stream = connect(number, address).await?;
-    hear(&mut stream, b"220 ").await?;
-    stream.write_all(b"EHLO client.example\r\n").await?;
-    hear(&mut stream, b"250 ").await?;
-    Ok(stream)
-}
-
-/// Reads until the last line of a reply, which begins so.
-async fn hear(stream: &mut TcpStream, last: &[u8]) -> Result<()> {
-    let mut heard = Vec::new();
-    loop {
-        let mut buffer = [0; 1024];
-        match stream.read(&mut buffer).await? {
-            0 => bail!("closed after {:?}", String::from_utf8_lossy(&heard)),
-            count => heard.extend_from_slice(&buffer[..count]),
-        }
-        let line = heard.split_inclusive(|byte| *byte == b'\n').next_back().unwrap_or_default();
-        if line.starts_with(last) && line.ends_with(b"\n") {
-            return Ok(());
-        }
-    }
 }
 
 async fn connect(number: u32, address: SocketAddr) -> Result<TcpStream> {

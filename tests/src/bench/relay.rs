@@ -1,8 +1,11 @@
 //! Messages through the edge, beside proxies that read nothing.
 //!
 //! The clients are Postfix's smtp-source in the internet, the mail server is Postfix's smtp-sink behind the gateway. Each proxy
-//! stands at a port of its own; direct means that the gateway forwards the packets.
+//! stands at a port of its own; direct means that the gateway forwards the packets. smtp-source knows no TLS: where TLS is measured,
+//! a HAProxy in the internet puts it around the bytes of all clients, whichever proxy they go to.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -23,41 +26,96 @@ const CLIENTS: &str = "20";
 const NOTE: &str = "\
 messages per second, median of 5 rounds (best), with 20 clients at once; processor: microseconds that the proxy itself takes
 for a message, all its threads together. Clients, proxy and mail server share the processors of this machine.
-direct: the gateway forwards the packets. HAProxy (mode tcp) and nginx (stream) move bytes and read none of them.";
+direct: the gateway forwards the packets. HAProxy (mode tcp) and nginx (stream) move bytes and read none of them.
+TLS: it ends at the proxy, and begins in one program for all clients, which shares the processors, too.";
 
 /// One way of sending.
 struct Load {
     title: &'static str,
     messages: u32,
     bytes: u32,
+    /// What the message is.
+    matter: Matter,
     /// One session for all messages of a client, instead of one for each.
     reuse: bool,
+    tls: bool,
 }
 
-const LOADS: [Load; 4] = [
-    Load { title: "reused sessions, 1 kB messages", messages: 10_000, bytes: 1_000, reuse: true },
-    Load { title: "reused sessions, 100 kB messages", messages: 2_000, bytes: 100_000, reuse: true },
-    Load { title: "one message a session, 1 kB", messages: 4_000, bytes: 1_000, reuse: false },
-    Load { title: "one message a session, 100 kB", messages: 1_500, bytes: 100_000, reuse: false },
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Matter {
+    /// One text, in which there is nothing to look for.
+    Text,
+    /// A multipart with a file attached to it, whose every line may be a boundary.
+    Attachment,
+}
+
+use Matter::{Attachment, Text};
+
+const LOADS: [Load; 8] = [
+    Load::new("reused sessions, 1 kB messages", 10_000, 1_000, Text).reused(),
+    Load::new("reused sessions, 100 kB messages", 2_000, 100_000, Text).reused(),
+    Load::new("reused sessions, 100 kB messages with an attachment", 2_000, 100_000, Attachment).reused(),
+    Load::new("one message a session, 1 kB", 4_000, 1_000, Text),
+    Load::new("one message a session, 100 kB", 1_500, 100_000, Text),
+    Load::new("TLS, reused sessions, 1 kB messages", 8_000, 1_000, Text).reused().secured(),
+    Load::new("TLS, reused sessions, 100 kB messages", 1_000, 100_000, Text).reused().secured(),
+    Load::new("TLS, one message a session, 1 kB", 2_000, 1_000, Text).secured(),
 ];
+
+impl Load {
+    const fn new(title: &'static str, messages: u32, bytes: u32, matter: Matter) -> Self {
+        Self { title, messages, bytes, matter, reuse: false, tls: false }
+    }
+
+    const fn reused(self) -> Self {
+        Self { reuse: true, ..self }
+    }
+
+    const fn secured(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
+    /// Who is measured.
+    const fn proxies(&self) -> &'static [Proxy] {
+        if self.tls { &Proxy::TERMINATING } else { &Proxy::ALL }
+    }
+}
 
 /// Measures all of them.
 pub fn measure(report: &mut Report) -> Result<()> {
     let world = World::new()?;
     let proxies = Proxies::start(&world)?;
-    let sink = start_sink(&world)?;
+    let (sink, wrapper) = (start_sink(&world)?, proxy::start_wrapper(&world)?);
+    let attached = write_attached(world.scratch())?;
     for load in &LOADS {
-        report.add(&of(&world, &proxies, load)?);
+        report.add(&of(&world, &proxies, load, &attached)?);
     }
-    drop(sink);
+    drop((sink, wrapper));
     Ok(())
 }
 
-fn of(world: &World, proxies: &Proxies<'_>, load: &Load) -> Result<Table> {
-    let mut figures = Proxy::ALL.map(|proxy| (proxy, Sample::default(), Sample::default()));
+/// Writes a message of 100 kB, most of which is a file in base64 (RFC 2045 section 6.8).
+fn write_attached(folder: &Path) -> Result<PathBuf> {
+    let file = folder.join("attached");
+    let lines =
+        "JVBERi0xLjcKJeLjz9MKMSAwIG9iago8PCAvVHlwZSAvQ2F0YWxvZyAvUGFnZXMgMiAwIFIgPj4K\n".repeat(1_280);
+    let text = format!(
+        "From: sender@client.example\nSubject: a file\nMIME-Version: 1.0\n\
+         Content-Type: multipart/mixed; boundary=\"=_one\"\n\n--=_one\nContent-Type: text/plain\n\nHello.\n\
+         --=_one\nContent-Type: application/pdf; name=\"a.pdf\"\nContent-Transfer-Encoding: base64\n\
+         Content-Disposition: attachment; filename=\"a.pdf\"\n\n{lines}--=_one--\n"
+    );
+    fs::write(&file, text)?;
+    Ok(file)
+}
+
+fn of(world: &World, proxies: &Proxies<'_>, load: &Load, attached: &Path) -> Result<Table> {
+    let mut figures: Vec<_> =
+        load.proxies().iter().map(|proxy| (*proxy, Sample::default(), Sample::default())).collect();
     for _ in 0..ROUNDS {
         for (proxy, seconds, processor) in &mut figures {
-            let (taken, busy) = send(world, proxies, *proxy, load)?;
+            let (taken, busy) = send(world, proxies, *proxy, load, attached)?;
             seconds.add(taken.as_secs_f64());
             processor.add(busy.as_secs_f64());
         }
@@ -78,13 +136,24 @@ fn of(world: &World, proxies: &Proxies<'_>, load: &Load) -> Result<Table> {
 }
 
 /// Sends all messages of a load; how long that took, and how much of it the proxy was at work.
-fn send(world: &World, proxies: &Proxies<'_>, proxy: Proxy, load: &Load) -> Result<(Duration, Duration)> {
+fn send(
+    world: &World,
+    proxies: &Proxies<'_>,
+    proxy: Proxy,
+    load: &Load,
+    attached: &Path,
+) -> Result<(Duration, Duration)> {
     let (messages, bytes) = (load.messages.to_string(), load.bytes.to_string());
-    let mut arguments = vec!["-s", CLIENTS, "-m", &messages, "-l", &bytes, "-f", "sender@client.example"];
+    let attached = attached.to_string_lossy();
+    let mut arguments = vec!["-s", CLIENTS, "-m", &messages, "-f", "sender@client.example"];
+    arguments.extend(match load.matter {
+        Text => ["-l", &bytes],
+        Attachment => ["-F", &attached],
+    });
     if load.reuse {
         arguments.push("-d");
     }
-    let address = proxy.address();
+    let address = if load.tls { proxy.wrapped_address() } else { proxy.address() };
     arguments.extend(["-t", "alice@example.test", &address]);
     let before = proxies.processor_time(proxy)?;
     let start = Instant::now();

@@ -62,6 +62,17 @@ impl Addressee {
     }
 }
 
+impl Addressee {
+    /// The offence of a refused RCPT, with what is known of whom it names: without an enhanced code a server may use the same words for
+    /// recipients elsewhere as for those that do not exist, as OpenSMTPD does (`550 Invalid recipient`).
+    pub const fn correct(self, kind: Kind, reply: &Reply<'_>) -> Kind {
+        match (self, kind) {
+            (Self::Foreign, Kind::BadLocalRcpt) if reply.enhanced.is_none() => Kind::RelayDenied,
+            _ => kind,
+        }
+    }
+}
+
 /// The address of a RCPT in lower case, without a source route (RFC 5321 section 4.1.1.3) and the root's dot.
 fn address(line: &[u8]) -> Option<String> {
     let text = core::str::from_utf8(line).ok()?.trim_ascii();

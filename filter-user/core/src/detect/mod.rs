@@ -1,6 +1,6 @@
 //! What a client does wrong, as far as bytes and replies show it.
 //!
-//! One file per kind of offence. Of a reply the enhanced status code speaks first (RFC 3463), then the administrator's
+//! One file per kind of offence. Of a reply the enhanced status code speaks first (RFC 2034 section 4, RFC 3463 section 3), then the administrator's
 //! patterns, then the basic code together with the command that it answers and with its words. A 4xx is never an offence: the
 //! server may be the one in trouble.
 
@@ -67,7 +67,7 @@ fn told(stage: Stage, reply: &Reply<'_>) -> Option<Kind> {
 fn meant(stage: Stage, reply: &Reply<'_>, words: &Words) -> Option<Kind> {
     match stage {
         Stage::Auth if authentication::refused(reply) => Some(Kind::BadAuthentication),
-        _ if syntax::broken(reply) => Some(Kind::SyntaxError),
+        _ if syntax::broken(reply, words) => Some(Kind::SyntaxError),
         Stage::Auth | Stage::Other => None,
         _ if dnsbl::listed(reply, words) => Some(Kind::Dnsbl),
         _ if spf::failed(reply, words) => Some(Kind::Spf),

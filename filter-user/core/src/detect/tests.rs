@@ -27,6 +27,8 @@ fn refused_logins() {
     check(Stage::Auth, "535 5.7.9 mechanism too weak", None);
     check(Stage::Auth, "535 5.7.11 encryption required", None);
     check(Stage::Auth, "535 5.5.4 no such mechanism", None);
+    check(Stage::Auth, "554 5.7.8 Authentication mechanism not supported.", None);
+    check(Stage::Auth, "550 5.7.1 Your account is not authorized to use this service.", None);
     check(Stage::Auth, "530 5.7.0 must issue STARTTLS first", None);
     check(Stage::Auth, "454 4.7.0 Temporary authentication failure", None);
     check(Stage::Auth, "504 5.5.4 Unrecognized authentication type", None);
@@ -150,13 +152,19 @@ fn servers_without_enhanced_codes_are_understood_by_their_words() {
         ),
         // OpenSMTPD, Stalwart.
         (Stage::Rcpt, "550 Invalid recipient: <x@b.example>", Kind::BadLocalRcpt),
+        (Stage::Rcpt, "524 5.2.4 Mailing list expansion problem: <x@b.example>", Kind::BadLocalRcpt),
+        (Stage::Mail, "553 5.1.0 Sender address syntax error", Kind::SyntaxError),
         (Stage::Rcpt, "550 5.1.2 Relay not allowed.", Kind::RelayDenied),
         (Stage::Rcpt, "550 5.1.2 Mailbox does not exist.", Kind::BadLocalRcpt),
         (Stage::Auth, "535 5.7.8 Authentication credentials invalid.", Kind::BadAuthentication),
         (Stage::Message, "552 5.3.4 Message too big for system.", Kind::TooBig),
         (Stage::Auth, "535 Authentication failed", Kind::BadAuthentication),
         (Stage::Mail, "552 5.3.4 Message too big for system.", Kind::TooBig),
-        (Stage::Message, "550 5.7.23 SPF validation failed.", Kind::Spf),
+        (Stage::Mail, "550 5.7.23 SPF validation failed.", Kind::Spf),
+        (Stage::Message, "550 5.7.1 Message rejected due to excessive spam score.", Kind::Spam),
+        (Stage::Message, "550 5.7.1 Email rejected per DMARC policy.", Kind::RuleMatched),
+        (Stage::Other, "501 5.5.2 Syntax error, expected: EHLO Domain", Kind::SyntaxError),
+        (Stage::Auth, "500 5.5.6 Invalid challenge.", Kind::SyntaxError),
         (Stage::Other, "500 5.5.1 Invalid command: Command unrecognized", Kind::SyntaxError),
         (Stage::Rcpt, "503 5.5.1 MAIL is required first.", Kind::SyntaxError),
         // VPOP3.
@@ -176,6 +184,8 @@ fn what_is_nobodys_fault_accuses_nobody() {
         (Stage::Message, "554 5.3.0 Error: queue file write error"),
         (Stage::Message, "451 4.7.1 Spam, try later"),
         (Stage::Rcpt, "552 Mailbox size exceeded"),
+        (Stage::Rcpt, "550 5.2.4 Mailing list expansion problem"),
+        (Stage::Mail, "553 5.1.8 Sender address rejected: no such domain"),
         (Stage::Rcpt, "550 Sender verify failed"),
         (Stage::Rcpt, "550 Administrative prohibition"),
         (Stage::Rcpt, "550 5.7.24 <b@b.example>: SPF could not be checked"),

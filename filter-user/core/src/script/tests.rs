@@ -22,7 +22,10 @@ fn session(service: &str) -> Session {
     match service {
         "smtp" | "slow" => {}
         "lenient" => bounds.line_ends = LineEnds::Normalize,
-        "small" => (bounds.message_size, bounds.recipients) = (1000, 100),
+        "small" => {
+            (bounds.message_size, bounds.recipients) = (1000, 100);
+            (bounds.errors, bounds.commands) = (5, 20);
+        }
         "brief" => patience.client = Duration::from_secs(1),
         other => panic!("no service {other}"),
     }
@@ -90,11 +93,19 @@ const NOT_IN_A_DIALOGUE: [&str; 3] = ["session-overflow", "tls-failure", "failed
 
 #[test]
 fn mistakes_in_a_script_are_named_with_their_line() {
-    for (text, line) in
-        [("C: a", 1), ("# x\nD: a", 2), ("# x\nC: \\q", 2), ("# x\n\n= ham", 3), ("# x\nC: \\x4", 2)]
-    {
+    for (text, line) in [
+        ("C: a", 1),
+        ("# x\nD: a", 2),
+        ("# x\nC: \\q", 2),
+        ("# x\n\n= ham", 3),
+        ("# x\nC: \\x4", 2),
+        ("# x\nonly plain", 2),
+        ("# x\nonly pigeon: it flies", 2),
+    ] {
         assert_eq!(Script::parse(text).unwrap_err().line, line, "{text}");
     }
+    let script = Script::parse("# x\nonly plain, implicit: no greeting").unwrap();
+    assert_eq!(script.transports, [Transport::Plain, Transport::Implicit]);
     let script = Script::parse("# x\nC: \\*3(ab)\\x41\\c\nC! \\0").unwrap();
     assert_eq!(
         script.steps,

@@ -11,22 +11,7 @@ use bytes::BytesMut;
 
 use crate::smtp::bounds::{Bounds, LineEnds};
 use crate::smtp::line::Fault;
-use crate::smtp::mender::Mender;
-
-/// Where the scanner stands between two bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// At the beginning of a line.
-    Start,
-    /// Behind a dot that began a line.
-    Dot,
-    /// Behind the CR of a line that so far is a lone dot.
-    DotCr,
-    /// Inside a line.
-    Inside,
-    /// Behind a CR inside a line.
-    Cr,
-}
+use crate::smtp::mender::{Mender, Place};
 
 /// Looks for the end of one message, however its bytes are cut.
 #[derive(Debug)]
@@ -175,7 +160,7 @@ impl Body {
         taken
     }
 
-    /// Size of the message so far as RFC 1870 section 4 counts it: without the dots that only carry it.
+    /// Size of the message so far as RFC 1870 section 5 counts it: without the dots that only carry it.
     pub const fn size(&self) -> u64 {
         self.passed.saturating_sub(match &self.reader {
             Reader::Strict(scanner) => scanner.stuffing,

@@ -11,7 +11,7 @@ pub enum LineEnds {
     Normalize,
 }
 
-/// Bytes of a message's end, which are none of its size (RFC 1870 section 4).
+/// Bytes of a message's end, which are none of its size (RFC 1870 section 5).
 pub(super) const END_SIZE: u64 = b".\r\n".len() as u64;
 
 /// The bounds of a service's sessions. A zero is no bound.
@@ -24,13 +24,25 @@ pub struct Bounds {
     pub text_line: usize,
     /// Recipients of one transaction; RFC 5321 section 4.5.3.1.8 wants room for 100.
     pub recipients: u32,
-    /// Size of a message in bytes, counted as RFC 1870 section 4 does.
+    /// Size of a message in bytes, counted as RFC 1870 section 5 does.
     pub message_size: u64,
+    /// Commands refused with a 5xx since the last message that was accepted, by us or by the mail server. RFC 5321 section 7.8 lets a
+    /// server close the connection of whoever tries addresses.
+    pub errors: u32,
+    /// Commands since the last message that was accepted; recipients and chunks have bounds of their own and are none of them.
+    pub commands: u32,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { line_ends: LineEnds::Reject, text_line: 65_536, recipients: 1000, message_size: 150 << 20 }
+        Self {
+            line_ends: LineEnds::Reject,
+            text_line: 65_536,
+            recipients: 1000,
+            message_size: 150 << 20,
+            errors: 100,
+            commands: 1000,
+        }
     }
 }
 
@@ -38,6 +50,12 @@ impl Bounds {
     /// The size with its end beyond which a message is too big; 0: none is.
     pub(super) const fn beyond_size(&self) -> u64 {
         if self.message_size == 0 { 0 } else { self.message_size.saturating_add(END_SIZE) }
+    }
+
+    /// Whether CHUNKING is not offered: the size of a chunk is said before anybody can see what there is to mend in it, so whoever would
+    /// send chunks sends with DATA, and has his lines mended.
+    pub(super) const fn withholds_chunking(&self) -> bool {
+        matches!(self.line_ends, LineEnds::Normalize)
     }
 
     /// Whether a message of this size is too big.

@@ -11,21 +11,21 @@ pub const CHUNK_LIMIT: u64 = 1 << 30;
 /// What a command line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// EHLO: the reply lists extensions.
+    /// EHLO: the reply lists extensions (RFC 5321 section 4.1.1.1).
     Ehlo,
-    /// HELO: no extensions from here on.
+    /// HELO: no extensions from here on (RFC 5321 section 4.1.1.1).
     Helo,
-    /// MAIL: begins a transaction.
+    /// MAIL: begins a transaction (RFC 5321 section 4.1.1.2).
     Mail,
-    /// RCPT: names one recipient.
+    /// RCPT: names one recipient (RFC 5321 section 4.1.1.3).
     Rcpt,
-    /// AUTH (RFC 4954): challenges and answers follow.
+    /// AUTH (RFC 4954 section 4): challenges and answers follow.
     Auth,
     /// `*` instead of an answer to a challenge: the client cancels its AUTH (RFC 4954 section 4). Never the verb of a line.
     CancelAuth,
-    /// DATA: after a 354 the message follows.
+    /// DATA: after a 354 the message follows (RFC 5321 section 4.1.1.4).
     Data,
-    /// BDAT (RFC 3030): bytes follow without waiting for a reply.
+    /// BDAT (RFC 3030 section 2): bytes follow without waiting for a reply.
     Bdat {
         /// How many, at most [`CHUNK_LIMIT`].
         size: u64,
@@ -34,11 +34,11 @@ pub enum Verb {
     },
     /// BDAT without a size that can be trusted: nobody knows where the chunk ends.
     MalformedBdat,
-    /// STARTTLS (RFC 3207): after a 220 the bytes are TLS.
+    /// STARTTLS (RFC 3207 section 4): after a 220 the bytes are TLS.
     StartTls,
-    /// RSET: ends the transaction.
+    /// RSET: ends the transaction (RFC 5321 section 4.1.1.5).
     Rset,
-    /// QUIT.
+    /// QUIT (RFC 5321 section 4.1.1.10).
     Quit,
     /// XCLIENT or XFORWARD: the privilege of a trusted front, which is us and not our client.
     Privileged,
@@ -82,7 +82,7 @@ impl Verb {
     }
 }
 
-/// The size that a MAIL announces (RFC 1870 section 5), if any; saturates.
+/// The size that a MAIL announces (RFC 1870 section 6), if any; saturates.
 pub fn announced_size(line: &[u8]) -> Option<u64> {
     // Parameters stand behind the path, which may hold what looks like one in quotes.
     let path = line.iter().rposition(|byte| *byte == b'>')?;

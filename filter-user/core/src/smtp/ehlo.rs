@@ -70,6 +70,7 @@ pub fn narrow(reply: &[u8], offer: Offer, bounds: &Bounds) -> Vec<u8> {
         match keyword(line) {
             _ if place == 0 => narrowed.extend_from_slice(line),
             _ if !passes(line) => {}
+            word if word.eq_ignore_ascii_case(b"CHUNKING") && bounds.withholds_chunking() => {}
             word if word.eq_ignore_ascii_case(b"STARTTLS") && offer.starttls != StartTls::Theirs => {}
             word if word.eq_ignore_ascii_case(b"AUTH") && offer.auth != Auth::Any => {
                 if offer.auth == Auth::Unbound {
@@ -189,7 +190,14 @@ mod tests {
     use super::*;
     use crate::smtp::bounds::LineEnds;
 
-    const ANY: Bounds = Bounds { line_ends: LineEnds::Reject, text_line: 0, recipients: 0, message_size: 0 };
+    const ANY: Bounds = Bounds {
+        line_ends: LineEnds::Reject,
+        text_line: 0,
+        recipients: 0,
+        message_size: 0,
+        errors: 0,
+        commands: 0,
+    };
 
     #[test]
     fn numbers_are_narrowed_to_ours_and_never_widened() {
@@ -231,6 +239,13 @@ mod tests {
         assert_eq!((largest(reply), largest(b"250-SIZE 9\r\n250-SIZE 0\r\n250 DSN\r\n")), (Some(1000), None));
         assert!(offers(reply, "SIZE") && offers(reply, "CHUNKING"));
         assert!(!offers(b"250 chunking\r\n", "CHUNKING") && !offers(reply, "DSN"));
+    }
+
+    #[test]
+    fn chunks_are_not_offered_where_lines_are_mended() {
+        let bounds = Bounds { line_ends: LineEnds::Normalize, ..ANY };
+        let reply = b"250-mx.example\r\n250-PIPELINING\r\n250 Chunking\r\n";
+        assert_eq!(narrow(reply, THEIRS, &bounds), b"250-mx.example\r\n250 PIPELINING\r\n");
     }
 
     #[test]

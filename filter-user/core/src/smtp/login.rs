@@ -1,4 +1,4 @@
-//! One AUTH exchange (RFC 4954), as far as it must be understood: whose account, and whether the same credentials again.
+//! One AUTH exchange (RFC 4954 section 4), as far as it must be understood: whose account, and whether the same credentials again.
 //!
 //! Passwords go through a keyed hash and are kept nowhere. Of mechanisms that hide them (SCRAM, CRAM-MD5) each attempt looks
 //! different, and counts as such.

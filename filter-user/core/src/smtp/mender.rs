@@ -11,18 +11,18 @@ use bytes::{BufMut, BytesMut};
 
 use crate::smtp::line::Fault;
 
-/// Where the mender stands between two bytes.
+/// Where a reader of a message stands between two bytes. The mender holds back the dot and the CR that it stands behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// At the beginning of a line.
     Start,
-    /// Behind a dot that began a line, which is held back.
+    /// Behind a dot that began a line.
     Dot,
-    /// Behind a dot and a CR that are both held back.
+    /// Behind the CR of a line that so far is a lone dot.
     DotCr,
     /// Inside a line.
     Inside,
-    /// Behind a CR inside a line, which is held back.
+    /// Behind a CR inside a line.
     Cr,
 }
 

@@ -11,16 +11,16 @@ pub const LINE_LIMIT: usize = 4096;
 /// Longest reply, in bytes.
 pub const REPLY_LIMIT: usize = 65_536;
 
-/// Class, subject and detail of RFC 3463, as in `5.7.1`.
+/// Class, subject and detail (RFC 3463 section 2), as in `5.7.1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnhancedCode(pub u8, pub u16, pub u16);
 
 /// The sense of a reply; its text stays where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply<'a> {
-    /// The three digits of RFC 5321.
+    /// The three digits (RFC 5321 section 4.2).
     pub code: u16,
-    /// The enhanced status code behind it (RFC 2034), if the server gives one.
+    /// The enhanced status code behind it (RFC 2034 section 4), if the server gives one.
     pub enhanced: Option<EnhancedCode>,
     /// All lines, as received.
     pub bytes: &'a [u8],

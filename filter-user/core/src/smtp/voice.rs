@@ -109,6 +109,10 @@ pub struct Voice {
     pub tls_after_login: String,
     /// To a login that TLS would have to protect.
     pub tls_needed: String,
+    /// To a client whose commands were refused too often.
+    pub too_many_errors: String,
+    /// To a client that asks for this and that and sends no message.
+    pub too_many_commands: String,
     /// To a client that goes on after STARTTLS as if nothing had been.
     pub hello_first: String,
     name: String,
@@ -140,7 +144,11 @@ impl Voice {
             out_of_step: fill(
                 "421 4.5.0 {name} Commands sent before the reply to DATA or AUTH - closing connection",
             ),
-            // The texts and codes are those of RFC 3207 sections 4 and 4.2, and of RFC 4954 section 4.
+            too_many_errors: fill("421 4.7.0 {name} Error: too many errors - closing connection"),
+            too_many_commands: fill(
+                "421 4.7.0 {name} Error: too many commands without a message - closing connection",
+            ),
+            // The texts and codes are those of RFC 3207 sections 4 and 4.2, and of RFC 4954 section 6.
             tls_ready: fill("220 2.0.0 Ready to start TLS"),
             tls_active: fill("503 5.5.1 Error: TLS is active already"),
             tls_parameters: fill("501 5.5.4 Error: STARTTLS takes no parameters"),
@@ -158,7 +166,7 @@ impl Voice {
         format!("550 5.7.1 {} The attachment \"{short}\" is not accepted here\r\n", self.name)
     }
 
-    /// To a message that is larger than this many bytes (RFC 1870 section 6).
+    /// To a message that is larger than this many bytes (RFC 1870 sections 6.1 and 6.3).
     pub fn too_big(&self, limit: u64) -> String {
         format!("552 5.3.4 {} The message is larger than {limit} bytes\r\n", self.name)
     }

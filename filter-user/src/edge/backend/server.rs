@@ -17,6 +17,7 @@ use super::dialogue::{Dialogue, Heard};
 use super::{Manner, introduction};
 use crate::config::{ClientAddress, MailServerTls};
 use crate::edge::header::Peer;
+use crate::edge::listener::is_shortage;
 use crate::edge::stream::{HandshakeError, Stream};
 use crate::pace::Pace;
 use crate::telemetry::histogram;
@@ -59,6 +60,13 @@ pub(super) enum OpenError {
     Injected,
     #[error("TLS with it failed: {0} (see `mail_server_tls`, `mail_server_name` and `mail_server_ca`)")]
     Tls(#[from] HandshakeError),
+}
+
+impl OpenError {
+    /// Whether a connection without TLS may go better.
+    const fn is_about_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::StartTlsRefused(_))
+    }
 }
 
 /// A connection at which a session can begin.
@@ -107,18 +115,37 @@ impl Server {
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
         let begun = Instant::now();
-        let opened = self.try_open(manner, peer, must_greet).await;
+        let mut opened = self.try_open(manner, manner.tls, peer, must_greet).await;
+        if let Err(error) = &opened
+            && manner.tls == MailServerTls::Opportunistic
+            && error.is_about_tls()
+        {
+            // RFC 7435 section 3: what cannot be protected is sent as if nobody had offered to. Nothing of the session has been said yet.
+            if self.complaints.is_due() {
+                tracing::warn!(mail_server = %self.address, %error, "the mail server is spoken to in the clear");
+            }
+            opened = self.try_open(manner, MailServerTls::None, peer, must_greet).await;
+        }
         match &opened {
             Ok(_) => histogram::CONNECT.observe(begun.elapsed()),
             Err(_) => drop(self.failures.fetch_add(1, Ordering::Relaxed)),
         }
-        self.note(opened.as_ref().err());
+        match &opened {
+            // Without descriptors of our own nothing is known of the mail server.
+            Err(OpenError::Broken(error)) if is_shortage(error) => {
+                if self.complaints.is_due() {
+                    tracing::warn!(%error, "cannot connect to mail servers for now; raise the limit of open files");
+                }
+            }
+            _ => self.note(opened.as_ref().err()),
+        }
         opened
     }
 
     async fn try_open(
         &self,
         manner: &Manner,
+        tls: MailServerTls,
         peer: Option<Peer>,
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
@@ -132,10 +159,10 @@ impl Server {
             if let Some(header) = introduction::header(manner.client_address, peer)? {
                 stream.write_all(&header).await?;
             }
-            if manner.tls == MailServerTls::Implicit {
+            if tls == MailServerTls::Implicit {
                 self.secure(&mut stream, manner).await?;
             }
-            self.prepare(stream, manner, peer, must_greet).await
+            self.prepare(stream, manner, tls, peer, must_greet).await
         };
         timeout(DIALOGUE_TIMEOUT, prepared).await.map_err(|_| OpenError::Silent)?
     }
@@ -145,11 +172,12 @@ impl Server {
         &self,
         stream: Stream,
         manner: &Manner,
+        tls: MailServerTls,
         peer: Option<Peer>,
         must_greet: bool,
     ) -> Result<Opened, OpenError> {
         let xclient = peer.filter(|_| manner.client_address == ClientAddress::Xclient);
-        let starttls = matches!(manner.tls, MailServerTls::Opportunistic | MailServerTls::Starttls);
+        let starttls = matches!(tls, MailServerTls::Opportunistic | MailServerTls::Starttls);
         if !must_greet && xclient.is_none() && !starttls {
             return Ok(Opened { stream, said: Vec::new() });
         }
@@ -169,7 +197,7 @@ impl Server {
         Ok(dialogue.into_opened(said))
     }
 
-    /// Asks for TLS (RFC 3207). The session's EHLO comes inside it, so that the mail server knows nothing from before.
+    /// Asks for TLS (RFC 3207 section 4). The session's EHLO comes inside it, so that the mail server knows nothing from before.
     async fn start_tls(&self, dialogue: &mut Dialogue, manner: &Manner) -> Result<(), OpenError> {
         let offer = dialogue.ask(&format!("EHLO {}\r\n", manner.name)).await?;
         if offer.code != 250 || !ehlo::offers(&offer.bytes, "STARTTLS") {

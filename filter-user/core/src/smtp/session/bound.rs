@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use crate::offence::{Kind, Offence};
 use crate::smtp::body::StrayEnds;
-use crate::smtp::bounds::{END_SIZE, LineEnds};
+use crate::smtp::bounds::END_SIZE;
 use crate::smtp::command::{self, Verb};
 use crate::smtp::event::Event;
 use crate::smtp::line::Fault;
@@ -30,6 +30,10 @@ pub(super) struct Used {
     ends: StrayEnds,
     /// Whether it has been told that something was mended.
     mended: bool,
+    /// Commands refused for good since the last accepted message.
+    errors: u32,
+    /// Commands since then that are bounded by nothing else.
+    commands: u32,
 }
 
 /// Whether a command ends the transaction.
@@ -38,6 +42,36 @@ const fn ends_transaction(verb: Verb) -> bool {
 }
 
 impl Session {
+    /// Ends the session at a command that is one too many; whether it did. QUIT ends it anyway.
+    pub(super) fn refuse_endless(&mut self, verb: Verb) -> bool {
+        let bounded = matches!(verb, Verb::Rcpt | Verb::Bdat { size: 1.., .. });
+        self.used.commands = self.used.commands.saturating_add(u32::from(!bounded));
+        let beyond = |used: u32, limit: u32| limit > 0 && used > limit;
+        let text = match verb {
+            Verb::Quit => return false,
+            _ if self.bounds.errors > 0 && self.used.errors >= self.bounds.errors => {
+                &self.voice.too_many_errors
+            }
+            _ if beyond(self.used.commands, self.bounds.commands) => &self.voice.too_many_commands,
+            _ => return false,
+        };
+        let text = text.clone();
+        self.note_end();
+        self.end_with(text);
+        true
+    }
+
+    /// A command was refused for good.
+    pub(super) const fn count_error(&mut self) {
+        self.used.errors = self.used.errors.saturating_add(1);
+    }
+
+    /// The mail server has taken responsibility for a message (RFC 5321 section 4.2.5).
+    pub(super) fn note_accepted(&mut self) {
+        (self.used.errors, self.used.commands) = (0, 0);
+        self.events.push_back(Event::MessageAccepted);
+    }
+
     /// Refuses a command in the mail server's place if there would be too much; whether it did.
     pub(super) fn refuse_excess(&mut self, verb: Verb, line: &[u8], now: Instant) -> bool {
         match verb {
@@ -116,11 +150,8 @@ impl Session {
             return;
         }
         let bytes = self.from_client.get(..size).unwrap_or_default();
-        let (sound, mut found) = match self.bounds.line_ends {
-            LineEnds::Reject => self.used.ends.walk(bytes),
-            LineEnds::Normalize => (size, Ok(())),
-        };
-        if ended && self.bounds.line_ends == LineEnds::Reject {
+        let (sound, mut found) = self.used.ends.walk(bytes);
+        if ended {
             found = found.and_then(|()| core::mem::take(&mut self.used.ends).finish());
         }
         self.inspect(sound, false, ended && found.is_ok());

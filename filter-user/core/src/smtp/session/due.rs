@@ -17,7 +17,7 @@ use super::Session;
 use super::input::Input;
 use super::patience::Stride;
 
-/// What the client is to hear next.
+/// What the client is to hear next: replies come in the order of their commands (RFC 2920 section 3.2).
 #[derive(Debug)]
 pub(super) enum Due {
     Greeting {
@@ -83,6 +83,9 @@ impl Session {
         if !due.allows(reply) {
             return self.give_up(ServerFault::Misplaced);
         }
+        if reply.is_refusal() {
+            self.count_error();
+        }
         if matches!(due, Due::EndOfData) {
             self.portrait.end_transaction();
             self.end_transaction();
@@ -93,7 +96,7 @@ impl Session {
                 self.judge(Stage::Connect, reply);
                 return self.close_with(reply);
             }
-            Due::EndOfData if reply.is_success() => self.events.push_back(Event::MessageAccepted),
+            Due::EndOfData if reply.is_success() => self.note_accepted(),
             Due::EndOfData if reply.code == 421 => return self.close_with(reply),
             Due::EndOfData => self.judge(Stage::Message, reply),
             Due::Own { .. } | Due::BeginTls => {}
@@ -108,7 +111,10 @@ impl Session {
                     .take_if(|_| matches!(verb, Verb::Auth | Verb::CancelAuth) && !reply.is_intermediate());
                 self.portrait.note(verb, &detail, reply, login.as_ref().and_then(Login::account));
                 let stage = Stage::of(verb);
-                let refused = || detect::offence(stage?, reply, &self.rules.reply_patterns);
+                let refused = || {
+                    let kind = detect::offence(stage?, reply, &self.rules.reply_patterns)?;
+                    Some(addressee.correct(kind, reply))
+                };
                 if let Some(kind) = addressee.shows(reply).or_else(refused).filter(|_| !excused) {
                     self.report(accuse(kind, detail, login.as_ref()));
                 }
@@ -163,9 +169,7 @@ impl Session {
                         }
                         return self.close_with(reply);
                     }
-                    Verb::Bdat { last: true, .. } if reply.is_success() => {
-                        self.events.push_back(Event::MessageAccepted);
-                    }
+                    Verb::Bdat { last: true, .. } if reply.is_success() => self.note_accepted(),
                     Verb::Auth | Verb::CancelAuth | Verb::Data | Verb::StartTls => {
                         self.input = Input::Commands;
                     }
@@ -177,11 +181,11 @@ impl Session {
         self.say_own();
     }
 
-    /// The mail server has taken a greeting; what it offers goes on as far as we let it.
+    /// The mail server has taken a greeting (RFC 5321 section 4.1.1.1); what it offers goes on as far as we let it.
     fn take_hello(&mut self, verb: Verb, reply: &Reply<'_>) {
         let offers = |name| verb == Verb::Ehlo && ehlo::offers(reply.bytes, name);
         self.secrecy.hello_due = false;
-        self.offered.chunking = offers("CHUNKING");
+        self.offered.chunking = offers("CHUNKING") && !self.bounds.withholds_chunking();
         self.offered.pipelining = offers("PIPELINING");
         self.offered.largest = ehlo::largest(reply.bytes).filter(|_| verb == Verb::Ehlo);
         let narrowed = ehlo::narrow(reply.bytes, self.offer(), &self.bounds);

@@ -18,7 +18,7 @@ use super::{BUFFER_LIMIT, Session};
 const COMMAND_LIMIT: usize = 2048;
 /// Longest answer to an AUTH challenge, or AUTH with its first answer (RFC 4954 section 4).
 const CREDENTIALS_LIMIT: usize = 12_288;
-/// Commands that may wait for their replies at once (RFC 2920).
+/// Commands that may wait for their replies at once; the rest of a group stays unread (RFC 2920 section 3.2).
 const PIPELINE_LIMIT: usize = 100;
 
 /// RFC 4954 section 4 lets an AUTH carry its first answer, and an XOAUTH2 token is longer than any other command.
@@ -128,7 +128,7 @@ impl Session {
         }
     }
 
-    /// Whether the client's bytes must wait: for a reply, or for room. What we answer ourselves fills only `to_client`.
+    /// Whether the client's bytes must wait: for a reply, or for room. They are kept whatever the reply is (RFC 2920 section 3.2). What we answer ourselves fills only `to_client`.
     pub(super) fn is_held_back(&self) -> bool {
         matches!(self.input, Input::Waiting | Input::Handshake(_))
             || self.to_server.len() >= BUFFER_LIMIT
@@ -143,6 +143,9 @@ impl Session {
         let verb = Verb::of(&line);
         if self.refused.is_some() {
             return self.answer_refused(verb, now);
+        }
+        if self.refuse_endless(verb) {
+            return;
         }
         match verb {
             // Nobody who is not a trusted front has a reason to try.
@@ -219,6 +222,9 @@ impl Session {
 
     /// Answers a command in the mail server's place, which does not hear of it.
     pub(super) fn answer(&mut self, text: String, now: Instant) {
+        if text.starts_with('5') {
+            self.count_error();
+        }
         self.due.push_back(Due::Own { text, ends_session: false });
         self.say_own();
         self.rewind(now);
@@ -231,8 +237,11 @@ impl Session {
         self.rewind(now);
     }
 
-    /// Hands the first bytes of the client's buffer on.
+    /// Hands the first bytes of the client's buffer on; all of them without copying them, if nothing is before them.
     pub(super) fn forward(&mut self, size: usize) {
+        if size >= self.from_client.len() && self.to_server.is_empty() {
+            return core::mem::swap(&mut self.from_client, &mut self.to_server);
+        }
         let bytes = self.from_client.split_to(size.min(self.from_client.len()));
         self.to_server.extend_from_slice(&bytes);
     }

@@ -57,6 +57,9 @@ use Side::{Client, Server};
 /// Bytes held per direction before the other side is no longer read.
 pub const BUFFER_LIMIT: usize = 65_536;
 
+/// Bytes that may pass before an idle session gives its buffers back, which are as large by then.
+const KEPT: u64 = 4096;
+
 /// What is left of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
@@ -105,6 +108,8 @@ pub struct Session {
     to_server: BytesMut,
     /// Bytes that the client has sent so far.
     received: u64,
+    /// Bytes that had passed in both directions when the buffers were last given back.
+    released: u64,
     transaction: Transaction,
     portrait: Portrait,
     /// Bytes that the mail server has been sent so far.
@@ -158,6 +163,7 @@ impl Session {
             since: now,
             awaited: Server,
             received: 0,
+            released: 0,
             transaction: Transaction::default(),
             portrait: Portrait::default(),
             server_sent: 0,
@@ -190,7 +196,7 @@ impl Session {
         self
     }
 
-    /// With a greeting that is kept back for so long from the beginning: who speaks before it does not wait as RFC 5321 section 3.1
+    /// With a greeting that is kept back for so long from the beginning: who speaks before it does not wait as RFC 5321 section 4.3.1
     /// has it. The mail server is connected to meanwhile.
     #[must_use]
     pub const fn with_greet_delay(mut self, delay: Duration) -> Self {
@@ -322,6 +328,7 @@ impl Session {
                 let count = count.min(self.to_client.len());
                 self.to_client.advance(count);
                 self.portrait.sent += count as u64;
+                self.release();
             }
             Server => {
                 let count = count.min(self.to_server.len());
@@ -331,6 +338,22 @@ impl Session {
         }
         self.read_client(now);
         self.pass_turn(now);
+    }
+
+    /// Gives the buffers back when everything has been answered: ten thousand idle sessions must not hold what a message needed once.
+    fn release(&mut self) {
+        let passed = self.received + self.portrait.sent;
+        let buffers =
+            [&mut self.from_client, &mut self.from_server, &mut self.to_client, &mut self.to_server];
+        if passed - self.released >= KEPT
+            && self.due.is_empty()
+            && buffers.iter().all(|buffer| buffer.is_empty())
+        {
+            for buffer in buffers {
+                *buffer = BytesMut::new();
+            }
+            self.released = passed;
+        }
     }
 
     /// Whether more bytes of a side can be taken: a slow reader on one side stops the reading on the other.

@@ -240,10 +240,24 @@ fn only_auth_and_data_can_be_asked_for_more() {
 #[test]
 fn our_own_answers_are_bounded_like_everybody_elses() {
     let mut talk = Talk::greeted();
+    talk.session = talk.session.with_bounds(Bounds { errors: 0, commands: 0, ..Bounds::default() });
     talk.client(&"\r\n".repeat(BUFFER_LIMIT));
     assert!(talk.session.to_client.len() < BUFFER_LIMIT + 100 && !talk.session.wants(Client));
     let heard = talk.heard();
     assert_eq!(heard.lines().count(), BUFFER_LIMIT);
+}
+
+#[test]
+fn a_session_that_waits_holds_nothing_of_the_message_before() {
+    let mut talk = Talk::greeted();
+    talk.client("MAIL FROM:<>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n")
+        .server("250 Ok\r\n250 Ok\r\n354 Go on\r\n");
+    talk.heard();
+    talk.client(&["x".repeat(70), "\r\n".into()].concat().repeat(800)).client(".\r\n").server("250 Ok\r\n");
+    assert_eq!(talk.heard(), "250 Ok\r\n");
+    let session = &talk.session;
+    let held = [&session.from_client, &session.from_server, &session.to_client, &session.to_server];
+    assert_eq!(held.map(BytesMut::capacity), [0; 4]);
 }
 
 #[test]

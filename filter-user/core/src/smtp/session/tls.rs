@@ -15,6 +15,7 @@ use crate::smtp::ehlo::{Auth, Offer, StartTls};
 use crate::time::Instant;
 
 use super::Session;
+use super::bound::Used;
 use super::due::Due;
 use super::input::Input;
 use super::transaction::Transaction;
@@ -89,7 +90,7 @@ impl Session {
             Input::Waiting
         };
         self.offered = super::Offered::default();
-        self.transaction = Transaction::default();
+        (self.transaction, self.used) = (Transaction::default(), Used::default());
         self.login_refused = false;
         self.rewind(now);
         // What the mail server said meanwhile, such as that it does not wait any longer.
@@ -135,7 +136,9 @@ impl Session {
         let text = match verb {
             Verb::StartTls if !ours => return false,
             Verb::StartTls if self.tls == Tls::Off => &self.voice.not_implemented,
+            // RFC 3207 section 4.2: not a second time.
             Verb::StartTls if self.secrecy.begun => &self.voice.tls_active,
+            // RFC 3207 section 4: no parameters.
             Verb::StartTls if line.trim_ascii().len() > "STARTTLS".len() => &self.voice.tls_parameters,
             // The mail server would go on with what was said in the clear, for whoever comes inside TLS.
             Verb::StartTls if self.secrecy.logged_in => &self.voice.tls_after_login,
@@ -143,6 +146,7 @@ impl Session {
                 self.expect_tls(now);
                 return true;
             }
+            // RFC 4954 section 6: encryption is required.
             Verb::Auth if self.offer().auth == Auth::Withheld => &self.voice.tls_needed,
             Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Auth if self.secrecy.hello_due => {
                 &self.voice.hello_first

@@ -41,6 +41,36 @@ fn lines_of_a_lenient_service_go_on_with_cr_lf() {
 }
 
 #[test]
+fn commands_without_a_message_and_refusals_are_counted() {
+    let accept = |talk: &mut Talk| {
+        talk.client(ENVELOPE).server("250 Ok\r\n250 Ok\r\n354 Go on\r\n");
+        talk.client(".\r\n").server("250 Ok\r\n");
+    };
+    let mut talk = bounded(|bounds| (bounds.errors, bounds.commands) = (2, 7));
+    talk.client("FOO\r\n");
+    accept(&mut talk);
+    talk.client("FOO\r\n");
+    for _ in 0..4 {
+        talk.client("NOOP\r\n").server("450 4.3.0 later\r\n");
+    }
+    assert!(!talk.session.is_over(), "a message starts the count anew, and a 4xx is no error");
+    accept(&mut talk);
+    talk.client("FOO\r\nFOO\r\n").client("QUIT\r\n").server("221 Bye\r\n");
+    assert!(talk.heard().ends_with("221 Bye\r\n"), "who leaves may");
+    for (line, reply) in [("FOO\r\n", ""), ("NOOP\r\n", "550 5.7.1 no\r\n")] {
+        let mut talk = bounded(|bounds| bounds.errors = 2);
+        talk.client(line).server(reply).client(line).server(reply).client("NOOP\r\n");
+        assert!(talk.heard().contains("421 4.7.0 mx.example Error: too many errors"), "{line}");
+        assert!(talk.session.is_over());
+    }
+    let mut talk = bounded(|bounds| (bounds.errors, bounds.commands) = (0, 0));
+    for _ in 0..2000 {
+        talk.client("FOO\r\n").heard();
+    }
+    assert!(!talk.session.is_over(), "0 is no bound");
+}
+
+#[test]
 fn a_stray_cr_in_a_command_is_never_mended() {
     for line in ["NO\rOP\n", "NO\0OP\n"] {
         let mut talk = bounded(lenient);
