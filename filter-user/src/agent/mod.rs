@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filter_core::access::Rates;
 use filter_core::engine::{Engine, Held};
 use filter_core::smtp::voice::Voice;
 use filter_core::time::Now;
@@ -31,7 +32,9 @@ use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
 use crate::logs::Logs;
+use crate::renewal::Renewal;
 use crate::store::{Store, StoreError, Stored};
+use crate::tls::{Front, OldestVersion};
 use crate::web;
 
 pub use error::AgentError;
@@ -53,6 +56,7 @@ struct Prepared {
     store: Store,
     stored: Stored,
     web: Option<TcpListener>,
+    web_front: Option<Front>,
     metrics: Option<TcpListener>,
     reporters: Reporters,
 }
@@ -83,11 +87,24 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let protections = config.services.iter().map(Protection::load).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
     let web = bind_for(config.web.listen, "web").await?;
+    let web_front = Some(&config.web.certificates).filter(|files| web.is_some() && !files.is_empty());
+    let web_front = web_front.map(|files| Front::load(files, OldestVersion::default())).transpose()?;
     let metrics = bind_for(config.metrics.listen, "metrics").await?;
     let reporters = Reporters::prepare(config).await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters })
+    Ok(Prepared {
+        listeners,
+        protections,
+        control,
+        surroundings,
+        store,
+        stored,
+        web,
+        web_front,
+        metrics,
+        reporters,
+    })
 }
 
 /// The socket that a section of the configuration wants, if it wants one.
@@ -102,8 +119,18 @@ async fn bind_for(
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters } =
-        prepared;
+    let Prepared {
+        listeners,
+        protections,
+        control,
+        surroundings,
+        store,
+        stored,
+        web,
+        web_front,
+        metrics,
+        reporters,
+    } = prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -137,7 +164,9 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
 
     let logs = follow_logs(config, &store, &inbox)?;
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
-    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services)));
+    let renewal = web_front.map(|front| Arc::new(Renewal::new("web", front)));
+    let reloader =
+        Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services), renewal.clone()));
     let routes = control::Agent {
         inbox: inbox.clone(),
         store: store.clone(),
@@ -146,15 +175,22 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         ids: ids.clone(),
         login_key: reporters.key(),
         logs: logs.watchers(),
-        access: Access::start(store.clone())
+        access: Access::start(store.clone(), Rates::new(config.web.requests_per_second))
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
         turns: control::Turns::default(),
+        web: web.as_ref().and_then(|listener| control::Door::new(listener, renewal.clone())),
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
     let reporters = reporters.start(config, &inbox);
-    let web = web.map(|listener| tokio::spawn(web::serve(listener, web::router(config, routes.clone()))));
+    let web = web.map(|listener| {
+        let router = web::router(config, routes.clone());
+        match renewal {
+            Some(renewal) => tokio::spawn(web::serve_tls(listener, router, renewal)),
+            None => tokio::spawn(web::serve(listener, router)),
+        }
+    });
     let metrics = metrics
         .map(|listener| tokio::spawn(web::serve(listener, web::metrics_router(config, routes.clone()))));
     let mut control = tokio::spawn(control::serve(control, routes));

@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
 use axum::{Json, Router, middleware};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, ChangeRequest, Coverage, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES,
@@ -16,6 +15,7 @@ use filter_core::admin::{
 use filter_core::decision::Never;
 use filter_core::engine::{FEED_LIMIT, Refusal, is_feed};
 use filter_core::event::Event;
+use filter_core::listed::Listed;
 use filter_core::neighbourhood::Nearest;
 use filter_core::notation::parse_network;
 use filter_core::open::{Ended, OpenSessions};
@@ -30,8 +30,8 @@ use super::contract::{Contract, DOCUMENT};
 use super::settings::{About, PolicyView, Settings};
 use super::statistics::Statistics;
 use super::{
-    Access, Author, Problem, access, change, events, follow, health, import, metrics, reports, sessions,
-    settings, statistics,
+    Access, Author, Door, Problem, access, change, events, follow, health, import, listed, metrics, reports,
+    sessions, settings, statistics,
 };
 use crate::agent::{ReloadError, Reloader};
 use crate::clock;
@@ -59,6 +59,8 @@ pub struct Agent {
     pub ids: Option<IdsLog>,
     /// What only so many may do at a time.
     pub turns: Turns,
+    /// The TCP side, if there is one.
+    pub web: Option<Door>,
     /// What credentials of reports are hashed with.
     pub login_key: LoginKey,
     /// The logs of other programs that are read.
@@ -96,21 +98,37 @@ pub fn router(agent: Agent) -> Router {
     // The document describes itself, so it is there only when all routes are.
     let document = Arc::new(OnceLock::new());
     let text = Arc::clone(&document);
-    let show = move || async move { Json(text.get().cloned().unwrap_or(Value::Null)) };
-    let contract = Contract::new().get(DOCUMENT, show, |told| told.does("This document").answers::<Value>());
-    let (router, described) =
-        lists(access::describe(reports::describe(import::describe(looking(contract))))).finish();
+    let (router, described) = routes(move || text.get().cloned().unwrap_or(Value::Null));
     // Nobody else sets it.
     let _ = document.set(described);
-    router.merge(watching()).layer(audit).with_state(agent)
+    router.layer(audit).with_state(agent)
+}
+
+/// The description of every route, as the agent serves it.
+pub fn document() -> Value {
+    routes(|| Value::Null).1
+}
+
+/// Every route, and their description; it is shown by what is said here.
+fn routes(shown: impl FnOnce() -> Value + Clone + Send + Sync + 'static) -> (Router<Agent>, Value) {
+    let show = move || async move { Json(shown()) };
+    let contract = Contract::new().get(DOCUMENT, show, |told| told.does("This document").answers::<Value>());
+    lists(access::describe(reports::describe(import::describe(watching(looking(contract)))))).finish()
 }
 
 /// What programs look at that have formats of their own.
-fn watching() -> Router<Agent> {
-    Router::new()
-        .route("/metrics", get(metrics::show))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+fn watching(contract: Contract) -> Contract {
+    contract
+        .get("/metrics", metrics::show, |told| {
+            told.does("Every number that is worth a curve, for Prometheus")
+                .answers_as::<String>(&["text/plain", "application/openmetrics-text"])
+        })
+        .get("/health/live", health::live, |told| {
+            told.does("Whether the engine answers").answers::<health::Healthy>().to_everybody()
+        })
+        .get("/health/ready", health::ready, |told| {
+            told.does("Whether the agent can do what it is for").answers::<health::Healthy>().to_everybody()
+        })
 }
 
 /// What can be looked at, and what is done to all at once.
@@ -139,7 +157,7 @@ fn looking(contract: Contract) -> Contract {
         .get("/api/v1/events/follow", follow::follow, |told| {
             told.does("The event log as it grows, as server-sent events")
                 .asks::<follow::Wanted>()
-                .answers_as::<String>("text/event-stream")
+                .answers_as::<String>(&["text/event-stream"])
         })
         .get("/api/v1/why", events::why, |told| {
             told.does("Why an address is blocked, or what covers a network; ask about one of both")
@@ -187,6 +205,11 @@ fn lists(contract: Contract) -> Contract {
         .delete(BLOCKS, remove_block, |told| {
             told.does("Removes a block").asks::<Named>().answers::<Removed>()
         })
+        .get("/api/v1/blocks/search", listed::search, |told| {
+            told.does("Blocks that are meant, a page at a time, with what the kernel has dropped")
+                .asks::<listed::Asked>()
+                .answers::<Listed>()
+        })
         .get("/api/v1/blocks/test", change::test, |told| {
             told.does("Whether an address is covered").asks::<change::Address>().answers::<Coverage>()
         })
@@ -233,6 +256,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         offences: counts.offences,
         offences_lost: agent.inbox.lost(),
         messages: agent.services.iter().map(|service| service.traffic().messages()).sum(),
+        web: agent.web.as_ref().map(Door::view),
         ..StatusView::clone(&agent.fixed)
     }))
 }

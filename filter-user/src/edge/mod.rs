@@ -9,7 +9,6 @@ mod header;
 mod listener;
 mod protection;
 mod refusal;
-mod renewal;
 mod service;
 mod stream;
 mod traffic;

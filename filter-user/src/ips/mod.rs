@@ -24,6 +24,7 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
+use filter_core::listed::{Listed, Search};
 use filter_core::login::LoginStanding;
 use filter_core::neighbourhood::{Nearest, Neighbourhood};
 use filter_core::offence::Offence;
@@ -177,6 +178,8 @@ pub enum Request {
         /// Where they go.
         answer: oneshot::Sender<Vec<BlockView>>,
     },
+    /// Search the blocks.
+    Search(Search, oneshot::Sender<Listed>),
     /// Exempt a network.
     Never {
         /// Who.

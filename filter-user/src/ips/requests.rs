@@ -102,6 +102,7 @@ impl Ips {
             Request::Blocks { network: Some(network), answer } => {
                 drop(answer.send(self.engine.blocks_around(network, now.instant)));
             }
+            Request::Search(search, answer) => drop(answer.send(self.engine.search(&search, now.instant))),
             Request::Nevers { network, answer } => {
                 let is_wanted = |never: &&Never| {
                     let near =
