@@ -385,3 +385,6 @@ fn address(text: &str) -> Result<IpAddr, Failure> {
         Failure::usage(format!("`{shown}` is not an address; write one like 192.0.2.7 or 2001:db8::7"))
     })
 }
+
+#[cfg(test)]
+mod tests;
