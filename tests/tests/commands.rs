@@ -17,7 +17,7 @@ fn what_the_pages_show_and_do_the_command_line_shows_and_does() {
             }
             Ok(said)
         };
-        let from = "203.0.113.81";
+        let from = "203.0.113.51";
         let mut client = Client::greeted(world, from)?;
         client.ask("MAIL FROM:<sender@client.example>", 250)?;
         client.ask("RCPT TO:<user@elsewhere.example>", 554)?;
@@ -32,24 +32,37 @@ fn what_the_pages_show_and_do_the_command_line_shows_and_does() {
         says(&["openapi"], &["\"openapi\": \"3.1.0\""])?;
 
         says(&["block", "test", from], &["is not refused: no block covers it"])?;
-        says(&["block", "add", "203.0.113.80/30", "--comment", "a test"], &["is blocked for 30m"])?;
-        says(&["block", "test", from], &["is refused; blocks that cover it: 203.0.113.80/30"])?;
+        says(&["block", "add", "203.0.113.48/30", "--comment", "a test"], &["is blocked for 30m"])?;
+        says(&["block", "test", from], &["is refused; blocks that cover it: 203.0.113.48/30"])?;
         let changed = says(
-            &["block", "change", "203.0.113.80/30", "--minutes", "600", "--comment", "another"],
+            &["block", "change", "203.0.113.48/30", "--minutes", "600", "--comment", "another"],
             &["until", "another", "undo: ", "--comment 'a test'"],
         )?;
         let undo = changed.lines().find_map(|line| line.strip_prefix("undo: gatepost ")).unwrap_or_default();
         let list = ask(world, &["block", "list", "--search", "ANOTHER"])?;
-        ensure!(list[0]["network"] == "203.0.113.80/30" && list[0]["packets"] == 0, "{list}");
+        ensure!(list[0]["network"] == "203.0.113.48/30" && list[0]["packets"] == 0, "{list}");
         ensure!(ask(world, &["block", "list", "--search", "a test"])?.as_array().is_some_and(Vec::is_empty));
-        ensure!(undo.contains("block add 203.0.113.80/30 --until "), "{undo}");
+        ensure!(undo.contains("block add 203.0.113.48/30 --until "), "{undo}");
         says(&["block", "change", "203.0.113.99", "--minutes", "5"], &["203.0.113.99"])?;
-        ensure!(cli(world, &["block", "change", "203.0.113.80/30"])?.status.code() == Some(2), "changes what?");
-        says(&["never", "add", "203.0.113.81"], &["is never blocked"])?;
-        says(&["never", "change", "203.0.113.81", "--comment", "ours"], &["for good: ours"])?;
-        says(&["never", "test", from], &["is not refused", "never-block entries that cover it: 203.0.113.81"])?;
-        says(&["never", "list", "--search", "OURS"], &["203.0.113.81"])?;
-        says(&["audit"], &["PATCH /api/v1/blocks", "control socket"])?;
+        ensure!(
+            cli(world, &["block", "change", "203.0.113.48/30"])?.status.code() == Some(2),
+            "changes what?"
+        );
+        says(&["never", "add", "203.0.113.51"], &["is never blocked"])?;
+        says(&["never", "change", "203.0.113.51", "--comment", "ours"], &["for good: ours"])?;
+        says(
+            &["never", "test", from],
+            &["is not refused", "never-block entries that cover it: 203.0.113.51"],
+        )?;
+        says(&["never", "list", "--search", "OURS"], &["203.0.113.51"])?;
+        says(
+            &["audit"],
+            &[
+                "changed an entry: blocked 203.0.113.48/30 for 10h: another",
+                "never blocks 203.0.113.51 for good: ours",
+                "control socket",
+            ],
+        )?;
         Ok(())
     });
 }

@@ -64,7 +64,11 @@ fn every_command_of_the_table_is_one() {
     for [.., command] in table() {
         for line in quoted(command) {
             let parsed = Cli::try_parse_from(line.split(' '));
-            assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+            assert!(
+                parsed.is_ok(),
+                "{line}: {}",
+                parsed.err().map(|error| error.to_string()).unwrap_or_default()
+            );
             count += 1;
         }
     }

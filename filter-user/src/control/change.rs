@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::routes::{Agent, Answer, Named, check, done};
+use super::routes::{Agent, Answer, Changed, Named, blocked, check, done, exempted};
 use super::{Author, Problem};
 use crate::clock;
 use crate::ips::Request;
@@ -54,7 +54,7 @@ pub(super) async fn block(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
     body: Body,
-) -> Answer<BlockView> {
+) -> Changed<BlockView> {
     let (network, _) = Named::read(query)?;
     let ChangeRequest { minutes, comment } = read(body)?;
     let standing = standing(&agent, network.addr()).await?;
@@ -65,7 +65,8 @@ pub(super) async fn block(
     let comment = comment.unwrap_or(block.reason);
     // It is on the list already, however wide it is.
     let request = |answer| Request::Block { network, span, comment, author, force: true, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    let what = |view: &BlockView| format!("changed an entry: {}", blocked(view));
+    done(&agent, agent.inbox.ask(request).await, what).await
 }
 
 pub(super) async fn never(
@@ -73,7 +74,7 @@ pub(super) async fn never(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
     body: Body,
-) -> Answer<Never> {
+) -> Changed<Never> {
     let (network, _) = Named::read(query)?;
     let ChangeRequest { minutes, comment } = read(body)?;
     let standing = standing(&agent, network.addr()).await?;
@@ -86,7 +87,8 @@ pub(super) async fn never(
     };
     let comment = comment.unwrap_or(never.comment);
     let request = |answer| Request::Never { network, span, comment, author, force: true, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    let what = |never: &Never| format!("changed an entry: {}", exempted(never));
+    done(&agent, agent.inbox.ask(request).await, what).await
 }
 
 async fn standing(agent: &Agent, address: IpAddr) -> Result<Standing, Problem> {

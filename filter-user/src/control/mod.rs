@@ -39,7 +39,7 @@ pub use problem::Problem;
 pub use reports::Heard;
 pub use routes::{Agent, Turns, document, router};
 pub use settings::{About, LimitsView, PolicyView, Settings, Trial, Tried, Weight};
-pub use statistics::{HOURS, Statistics};
+pub use statistics::Statistics;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;

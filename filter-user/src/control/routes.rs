@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, ChangeRequest, Coverage, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES,
     ListRequest, LogView, Removed, StatusView,
@@ -26,6 +26,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
+use super::access::Done;
 use super::contract::{Contract, DOCUMENT};
 use super::settings::{About, PolicyView, Settings};
 use super::statistics::Statistics;
@@ -34,6 +35,7 @@ use super::{
     sessions, settings, statistics,
 };
 use crate::agent::{ReloadError, Reloader};
+use crate::cli::table::{duration, network as fmt};
 use crate::clock;
 use crate::edge::Service;
 use crate::ids::IdsLog;
@@ -91,6 +93,8 @@ impl Default for Turns {
 }
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
+/// The same for what has changed something: in words for the audit trail.
+pub(super) type Changed<T> = Result<(Extension<Done>, Json<T>), Problem>;
 
 /// Every route of the API; who asks stands in the request already.
 pub fn router(agent: Agent) -> Router {
@@ -324,53 +328,82 @@ async fn add_block(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     body: Result<Json<ListRequest>, JsonRejection>,
-) -> Answer<BlockView> {
+) -> Changed<BlockView> {
     let wish = Wish::read(body)?;
     let Wish { network, span, comment, force, feed } = wish;
     if let Some(feed) = feed {
+        let what = |view: &BlockView| format!("{}, filed by {}", blocked(view), view.block.author);
         let request = |answer| Request::FileBlock { network, span, reason: comment, feed, answer };
-        return done(&agent, agent.inbox.ask(request).await).await;
+        return done(&agent, agent.inbox.ask(request).await, what).await;
     }
     let request = |answer| Request::Block { network, span, comment, author, force, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    done(&agent, agent.inbox.ask(request).await, blocked).await
 }
 
 async fn add_never(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     body: Result<Json<ListRequest>, JsonRejection>,
-) -> Answer<Never> {
+) -> Changed<Never> {
     let Wish { network, span, comment, force, feed: _ } = Wish::read(body)?;
     let request = |answer| Request::Never { network, span, comment, author, force, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    done(&agent, agent.inbox.ask(request).await, exempted).await
 }
 
 async fn remove_block(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
-) -> Answer<Removed> {
+) -> Changed<Removed> {
     let (network, feed) = Named::read(query)?;
     if let Some(feed) = feed {
         let request = |answer| Request::UnfileBlock { network, feed, answer };
-        return done(&agent, agent.inbox.ask(request).await).await;
+        return done(&agent, agent.inbox.ask(request).await, unblocked).await;
     }
     let request = |answer| Request::Unblock { network, author, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    done(&agent, agent.inbox.ask(request).await, unblocked).await
 }
 
 async fn remove_never(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
-) -> Answer<Removed> {
+) -> Changed<Removed> {
     let (network, _) = Named::read(query)?;
     let request = |answer| Request::ForgetNever { network, author, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    let what = |removed: &Removed| format!("removed the exemption of {}", fmt(&removed.network));
+    done(&agent, agent.inbox.ask(request).await, what).await
 }
 
-/// Answers when the change is durable.
-pub(super) async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T> {
+/// A block in the words of the audit trail.
+pub(super) fn blocked(view: &BlockView) -> String {
+    let block = &view.block;
+    let span = duration(block.until.since(block.since));
+    format!("blocked {} for {span}: {}", fmt(&block.network), block.reason)
+}
+
+/// An exemption in the words of the audit trail.
+pub(super) fn exempted(never: &Never) -> String {
+    let until = never.until.map(|until| format!(" for {}", duration(until.since(never.since))));
+    let network = fmt(&never.network);
+    format!("never blocks {network}{}: {}", until.as_deref().unwrap_or(" for good"), never.comment)
+}
+
+fn unblocked(removed: &Removed) -> String {
+    let network = fmt(&removed.network);
+    if removed.was_there {
+        format!("unblocked {network}")
+    } else {
+        format!("unblocked {network}, which was not blocked")
+    }
+}
+
+/// Answers when the change is durable, with what has been done.
+pub(super) async fn done<T>(
+    agent: &Agent,
+    result: Option<Result<T, Refusal>>,
+    what: impl Fn(&T) -> String,
+) -> Changed<T> {
     let answer = result.ok_or_else(Problem::stopping)?.map_err(|refusal| {
         let status = match refusal {
             Refusal::NotListed { .. } => StatusCode::NOT_FOUND,
@@ -380,7 +413,7 @@ pub(super) async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -
         Problem::new(status, refusal)
     })?;
     match agent.store.flushed().await {
-        Ok(()) => Ok(Json(answer)),
+        Ok(()) => Ok((Extension(Done(what(&answer))), Json(answer))),
         Err(error) => Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, error)),
     }
 }

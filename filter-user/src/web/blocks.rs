@@ -15,7 +15,7 @@ use super::Web;
 use super::api::{Api, encode};
 use super::page::{self, Page, csrf};
 use super::pager::{self, Part, ROWS};
-use super::value::{client, client_path, left, network, number, origin, rows, time};
+use super::value::{client, client_path, duration, left, network, number, origin, rows, time};
 use crate::clock;
 
 const HERE: &str = "/blocks";
@@ -175,7 +175,7 @@ fn entries(api: &Api, wanted: &Wanted, part: &Part<ListedBlock>, total: u64) -> 
                     Some(packets) => (number(*packets)),
                     None => span.muted { "at accept" },
                 }
-                @if let Some(last) = last_drop { div.small.muted { "last " (time(*last)) } }
+                @if let Some(last) = last_drop { div.small.muted { (duration(now.since(*last))) " ago" } }
             },
             html! {
                 (block.reason)
