@@ -190,7 +190,7 @@ fn lists(contract: Contract) -> Contract {
     const BLOCKS: &str = "/api/v1/blocks";
     const NEVER: &str = "/api/v1/never";
     contract
-        .get(BLOCKS, list_blocks, |told| {
+        .get(BLOCKS, listed::blocks, |told| {
             told.does("The block list, or what of it is in and around a network")
                 .asks::<Around>()
                 .answers::<Vec<BlockView>>()
@@ -306,15 +306,6 @@ async fn reload(State(agent): State<Agent>) -> Answer<Vec<&'static str>> {
     })
 }
 
-async fn list_blocks(
-    State(agent): State<Agent>,
-    query: Result<Query<Around>, QueryRejection>,
-) -> Answer<Vec<BlockView>> {
-    let network = Around::read(query)?;
-    let request = |answer| Request::Blocks { network, answer };
-    agent.inbox.ask(request).await.map(Json).ok_or_else(Problem::stopping)
-}
-
 async fn list_nevers(
     State(agent): State<Agent>,
     query: Result<Query<Around>, QueryRejection>,
@@ -421,13 +412,13 @@ pub(super) async fn done<T>(
 /// The network whose entries, in and around it, are wanted; none: all.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Around {
+pub(super) struct Around {
     /// An address, a CIDR or a wildcard.
     network: Option<String>,
 }
 
 impl Around {
-    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<Option<IpNet>, Problem> {
+    pub(super) fn read(query: Result<Query<Self>, QueryRejection>) -> Result<Option<IpNet>, Problem> {
         let Query(Self { network }) =
             query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
         let read = network.map(|text| parse_network(&text)).transpose();

@@ -171,10 +171,20 @@ pub enum Request {
         /// Where the outcomes go, in the order of the wishes.
         answer: oneshot::Sender<Vec<Outcome>>,
     },
-    /// List the blocks.
+    /// List the blocks in and around a network.
     Blocks {
-        /// In and around this network; none: all.
+        /// Which.
+        network: IpNet,
+        /// Where they go.
+        answer: oneshot::Sender<Vec<BlockView>>,
+    },
+    /// List the blocks behind a network, or from the beginning, but only so many: the list may hold millions, and whoever is judged
+    /// meanwhile waits.
+    BlocksAfter {
+        /// Behind this one.
         network: Option<IpNet>,
+        /// How many.
+        limit: usize,
         /// Where they go.
         answer: oneshot::Sender<Vec<BlockView>>,
     },

@@ -216,7 +216,12 @@ impl Engine {
 
     /// The block list, in the order of networks.
     pub fn blocks(&self, now: Instant) -> impl Iterator<Item = BlockView> {
-        self.blocks.iter().map(move |(_, _, block)| self.view(block, now))
+        self.blocks_after(None, now)
+    }
+
+    /// The block list behind a network, or from its beginning.
+    pub fn blocks_after(&self, network: Option<IpNet>, now: Instant) -> impl Iterator<Item = BlockView> {
+        self.blocks.after(network).map(move |(_, block)| self.view(block, now))
     }
 
     /// The entries of the block list that are meant, and how many there are and are meant.
