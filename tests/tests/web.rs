@@ -1,5 +1,6 @@
 //! What an administrator does in a browser, with real clients, a real mail server and the real filter in the kernel.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -160,17 +161,15 @@ fn without_a_place_among_the_readers_the_log_is_asked_for_now_and_then() {
     in_browser("viewer", |world, browser| {
         let url = "http://gatepost/api/v1/events/follow";
         let socket = config_of(world).with_file_name("state").join("control.sock");
-        let follow = || -> Result<Process> {
+        let head = |number: usize| world.scratch().join(format!("reader-{number}"));
+        let follow = |number| -> Result<Process> {
             let mut curl = Command::new("curl");
-            curl.args(["-sN", "--unix-socket"]).arg(&socket).arg(url).stdout(Stdio::null());
-            Ok(Process::new(curl.spawn()?))
+            curl.args(["-sN", "-D"]).arg(head(number)).arg("--unix-socket").arg(&socket).arg(url);
+            Ok(Process::new(curl.stdout(Stdio::null()).spawn()?))
         };
-        let _readers: Vec<_> = (0..64).map(|_| follow()).collect::<Result<_>>()?;
-        wait_until("all places taken", Duration::from_secs(20), || {
-            let mut curl = Command::new("curl");
-            curl.args(["-s", "--max-time", "1", "--unix-socket"]).arg(&socket).arg(url);
-            Ok(String::from_utf8_lossy(&curl.output()?.stdout).contains("follow the log already"))
-        })?;
+        let _readers: Vec<_> = (0..64).map(follow).collect::<Result<_>>()?;
+        let is_in = |number| fs::read_to_string(head(number)).is_ok_and(|head| head.contains(" 200 "));
+        wait_until("all places taken", Duration::from_secs(60), || Ok((0..64).all(is_in)))?;
         browser.open("/events?follow=yes")?;
         browser.wait("#following", "asks every 2 s")?;
         misbehave(world, "203.0.113.13")?;

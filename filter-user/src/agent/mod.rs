@@ -5,6 +5,7 @@
 //! where it is: it protects the gateway while no agent runs.
 
 mod books;
+mod entrance;
 mod error;
 mod filter;
 mod introduction;
@@ -32,11 +33,10 @@ use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
 use crate::logs::Logs;
-use crate::renewal::Renewal;
 use crate::store::{Store, StoreError, Stored};
-use crate::tls::{Front, OldestVersion};
 use crate::web;
 
+use entrance::Entrance;
 pub use error::AgentError;
 pub use filter::{built_in, load_alone};
 pub use reload::{ReloadError, Reloader};
@@ -55,8 +55,7 @@ struct Prepared {
     surroundings: Surroundings,
     store: Store,
     stored: Stored,
-    web: Option<TcpListener>,
-    web_front: Option<Front>,
+    web: Option<Entrance>,
     metrics: Option<TcpListener>,
     reporters: Reporters,
 }
@@ -86,25 +85,12 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let listeners = config.services.iter().map(bind).collect::<Result<_, _>>()?;
     let protections = config.services.iter().map(Protection::load).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
-    let web = bind_for(config.web.listen, "web").await?;
-    let web_front = Some(&config.web.certificates).filter(|files| web.is_some() && !files.is_empty());
-    let web_front = web_front.map(|files| Front::load(files, OldestVersion::default())).transpose()?;
+    let web = Entrance::prepare(config).await?;
     let metrics = bind_for(config.metrics.listen, "metrics").await?;
     let reporters = Reporters::prepare(config).await?;
     let surroundings = kernel::surroundings().await?;
     let (store, stored) = Store::open(&config.state_directory)?;
-    Ok(Prepared {
-        listeners,
-        protections,
-        control,
-        surroundings,
-        store,
-        stored,
-        web,
-        web_front,
-        metrics,
-        reporters,
-    })
+    Ok(Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters })
 }
 
 /// The socket that a section of the configuration wants, if it wants one.
@@ -119,18 +105,8 @@ async fn bind_for(
 }
 
 async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Result<(), AgentError> {
-    let Prepared {
-        listeners,
-        protections,
-        control,
-        surroundings,
-        store,
-        stored,
-        web,
-        web_front,
-        metrics,
-        reporters,
-    } = prepared;
+    let Prepared { listeners, protections, control, surroundings, store, stored, web, metrics, reporters } =
+        prepared;
     #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "release objects have no diagnostics"))]
     let (mut filter, attachments) = filter::load(config, &surroundings).await?;
     #[cfg(debug_assertions)]
@@ -164,9 +140,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
 
     let logs = follow_logs(config, &store, &inbox)?;
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
-    let renewal = web_front.map(|front| Arc::new(Renewal::new("web", front)));
-    let reloader =
-        Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services), renewal.clone()));
+    let renewal = web.as_ref().and_then(Entrance::renewal);
+    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services), renewal));
     let routes = control::Agent {
         inbox: inbox.clone(),
         store: store.clone(),
@@ -178,19 +153,13 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         access: Access::start(store.clone(), Rates::new(config.web.requests_per_second))
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
         turns: control::Turns::default(),
-        web: web.as_ref().and_then(|listener| control::Door::new(listener, renewal.clone())),
+        web: web.as_ref().and_then(Entrance::door),
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
     let reporters = reporters.start(config, &inbox);
-    let web = web.map(|listener| {
-        let router = web::router(config, routes.clone());
-        match renewal {
-            Some(renewal) => tokio::spawn(web::serve_tls(listener, router, renewal)),
-            None => tokio::spawn(web::serve(listener, router)),
-        }
-    });
+    let web = web.map(|web| web.serve(web::router(config, routes.clone())));
     let metrics = metrics
         .map(|listener| tokio::spawn(web::serve(listener, web::metrics_router(config, routes.clone()))));
     let mut control = tokio::spawn(control::serve(control, routes));

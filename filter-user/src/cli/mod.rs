@@ -168,6 +168,7 @@ enum Verb {
     },
     /// Take the kernel filter off all interfaces and remove its maps
     Unload,
+    #[expect(clippy::doc_markdown, reason = "it is what a person reads in a terminal")]
     /// Print the description of the API as an OpenAPI document; works without the agent
     Openapi,
     /// Print the completions of a shell

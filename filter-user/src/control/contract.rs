@@ -213,7 +213,7 @@ impl<'a> Told<'a> {
     }
 
     /// That nobody needs a name to ask it.
-    pub(super) fn to_everybody(mut self) -> Self {
+    pub(super) fn for_everybody(mut self) -> Self {
         self.operation
             .insert("description".to_owned(), "Takes no name. Over TCP nobody is told what is wrong.".into());
         self.operation.insert("security".to_owned(), json!([]));

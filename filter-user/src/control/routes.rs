@@ -7,13 +7,13 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
-use axum::{Extension, Json, Router, middleware};
+use axum::{Json, Router, middleware};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, ChangeRequest, Coverage, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES,
     ListRequest, LogView, Removed, StatusView,
 };
 use filter_core::decision::Never;
-use filter_core::engine::{FEED_LIMIT, Refusal, is_feed};
+use filter_core::engine::{FEED_LIMIT, is_feed};
 use filter_core::event::Event;
 use filter_core::listed::Listed;
 use filter_core::neighbourhood::Nearest;
@@ -26,7 +26,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
-use super::access::Done;
+use super::change::{Changed, blocked, done, exempted, unblocked, unexempted};
 use super::contract::{Contract, DOCUMENT};
 use super::settings::{About, PolicyView, Settings};
 use super::statistics::Statistics;
@@ -35,7 +35,6 @@ use super::{
     sessions, settings, statistics,
 };
 use crate::agent::{ReloadError, Reloader};
-use crate::cli::table::{duration, network as fmt};
 use crate::clock;
 use crate::edge::Service;
 use crate::ids::IdsLog;
@@ -93,8 +92,6 @@ impl Default for Turns {
 }
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
-/// The same for what has changed something: in words for the audit trail.
-pub(super) type Changed<T> = Result<(Extension<Done>, Json<T>), Problem>;
 
 /// Every route of the API; who asks stands in the request already.
 pub fn router(agent: Agent) -> Router {
@@ -128,10 +125,10 @@ fn watching(contract: Contract) -> Contract {
                 .answers_as::<String>(&["text/plain", "application/openmetrics-text"])
         })
         .get("/health/live", health::live, |told| {
-            told.does("Whether the engine answers").answers::<health::Healthy>().to_everybody()
+            told.does("Whether the engine answers").answers::<health::Healthy>().for_everybody()
         })
         .get("/health/ready", health::ready, |told| {
-            told.does("Whether the agent can do what it is for").answers::<health::Healthy>().to_everybody()
+            told.does("Whether the agent can do what it is for").answers::<health::Healthy>().for_everybody()
         })
 }
 
@@ -362,51 +359,7 @@ async fn remove_never(
 ) -> Changed<Removed> {
     let (network, _) = Named::read(query)?;
     let request = |answer| Request::ForgetNever { network, author, answer };
-    let what = |removed: &Removed| format!("removed the exemption of {}", fmt(&removed.network));
-    done(&agent, agent.inbox.ask(request).await, what).await
-}
-
-/// A block in the words of the audit trail.
-pub(super) fn blocked(view: &BlockView) -> String {
-    let block = &view.block;
-    let span = duration(block.until.since(block.since));
-    format!("blocked {} for {span}: {}", fmt(&block.network), block.reason)
-}
-
-/// An exemption in the words of the audit trail.
-pub(super) fn exempted(never: &Never) -> String {
-    let until = never.until.map(|until| format!(" for {}", duration(until.since(never.since))));
-    let network = fmt(&never.network);
-    format!("never blocks {network}{}: {}", until.as_deref().unwrap_or(" for good"), never.comment)
-}
-
-fn unblocked(removed: &Removed) -> String {
-    let network = fmt(&removed.network);
-    if removed.was_there {
-        format!("unblocked {network}")
-    } else {
-        format!("unblocked {network}, which was not blocked")
-    }
-}
-
-/// Answers when the change is durable, with what has been done.
-pub(super) async fn done<T>(
-    agent: &Agent,
-    result: Option<Result<T, Refusal>>,
-    what: impl Fn(&T) -> String,
-) -> Changed<T> {
-    let answer = result.ok_or_else(Problem::stopping)?.map_err(|refusal| {
-        let status = match refusal {
-            Refusal::NotListed { .. } => StatusCode::NOT_FOUND,
-            Refusal::BuiltIn(_) | Refusal::TooWide(_) => StatusCode::CONFLICT,
-            Refusal::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
-        };
-        Problem::new(status, refusal)
-    })?;
-    match agent.store.flushed().await {
-        Ok(()) => Ok((Extension(Done(what(&answer))), Json(answer))),
-        Err(error) => Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, error)),
-    }
+    done(&agent, agent.inbox.ask(request).await, unexempted).await
 }
 
 /// The network whose entries, in and around it, are wanted; none: all.

@@ -44,12 +44,19 @@ pub struct Statistics {
 
 /// The last answer, for who asks next.
 #[derive(Debug, Default)]
-pub(super) struct Latest(Mutex<(Day, Option<(Instant, Arc<Statistics>)>)>);
+pub(super) struct Latest(Mutex<Kept>);
+
+/// What is kept between two who ask.
+#[derive(Debug, Default)]
+struct Kept {
+    day: Day,
+    latest: Option<(Instant, Arc<Statistics>)>,
+}
 
 pub(super) async fn show(State(agent): State<Agent>) -> Answer<Statistics> {
     // Who comes while it is being made waits for it, and does not make another one.
     let mut kept = agent.turns.statistics.0.lock().await;
-    let (day, latest) = &mut *kept;
+    let Kept { day, latest } = &mut *kept;
     let now = clock::now();
     if let Some((made, statistics)) = latest.as_ref()
         && now.instant.since(*made) < FRESH

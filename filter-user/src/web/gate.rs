@@ -49,7 +49,7 @@ async fn check(web: &Web, mut request: Request, peer: Peer) -> Result<Request, B
     // Style sheets tell nobody anything, and the pages that refuse need them.
     let is_asset = path.starts_with("/assets/");
     if !is_asset {
-        web.access.admit_address(visitor.address).await.map_err(|wait| too_many(&path, wait))?;
+        web.access.admit_address(visitor.address).await.map_err(|wait| Box::new(too_many(&path, wait)))?;
     }
     if let Some(answer) = health::answer(&web.api, request.method().clone(), &path).await {
         return Err(Box::new(answer));
@@ -87,7 +87,7 @@ async fn check(web: &Web, mut request: Request, peer: Peer) -> Result<Request, B
         }
         return Err(Box::new(Redirect::to("/sign-in").into_response()));
     };
-    web.access.admit_account(&identity.name).await.map_err(|wait| too_many(&path, wait))?;
+    web.access.admit_account(&identity.name).await.map_err(|wait| Box::new(too_many(&path, wait)))?;
     if changes && let Some(csrf) = &identity.csrf {
         request = carries(request, csrf).await.ok_or_else(|| {
             refuse(
@@ -173,14 +173,14 @@ pub(super) fn answer(path: &str, problem: Problem) -> Response {
 }
 
 /// The answer to somebody who asks too often.
-fn too_many(path: &str, wait: Duration) -> Box<Response> {
+fn too_many(path: &str, wait: Duration) -> Response {
     let seconds = wait.as_secs() + 1;
     let detail = format!(
         "too many requests; ask again in {seconds} s, and at most as often as requests_per_second in [web] says"
     );
     let mut response = answer(path, Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
     response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    Box::new(response)
+    response
 }
 
 /// The headers that every answer carries.
