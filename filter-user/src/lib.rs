@@ -35,5 +35,6 @@ pub mod cli;
 
 pub mod clock;
 pub mod pace;
+pub mod renewal;
 pub mod secret;
 pub mod telemetry;

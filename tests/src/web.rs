@@ -11,6 +11,8 @@ use crate::world::World;
 
 /// The section that switches it on in the gateway.
 pub const SECTION: &str = "[web]\nlisten = \"127.0.0.1:8025\"\n";
+/// The same for those who ask as fast as they can.
+pub const HURRIED: &str = "[web]\nlisten = \"127.0.0.1:8025\"\nrequests_per_second = 0\n";
 /// Where it is then.
 pub const URL: &str = "http://127.0.0.1:8025";
 /// A password that is one.

@@ -1,9 +1,14 @@
 //! What an administrator does in a browser, with real clients, a real mail server and the real filter in the kernel.
 
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
-use filter_tests::agent::{ask, verdict};
+use filter_tests::agent::{ask, config_of, verdict};
 use filter_tests::browser::in_browser;
 use filter_tests::client::{Attempt, Client};
+use filter_tests::process::{Process, wait_until};
 use filter_tests::world::World;
 
 /// Ten attempts to relay, which block.
@@ -39,6 +44,7 @@ fn it_is_one_click_from_a_blocked_client_to_the_reason_and_one_to_the_remedy() {
 
         browser.click("#verdict button.primary")?;
         browser.wait(".notice", "203.0.113.11 is no longer blocked")?;
+        browser.wait(".notice", "The kernel passes its connections. Its score is 0 of 1,000.")?;
         browser.wait("#verdict", "Not blocked")?;
         browser.shot("unblocked")?;
         Client::greeted(world, "203.0.113.11")?.quit()?;
@@ -120,9 +126,11 @@ fn the_log_is_followed_and_the_overview_shows_the_state() {
         browser.wait("main", "Nothing here")?;
         browser.click("#follow")?;
         browser.click("form[role=search] button")?;
+        browser.wait("#following", "live")?;
         misbehave(world, "203.0.113.12")?;
         browser.wait("#list", "relay-denied")?;
         browser.wait("#list", "blocked")?;
+        browser.wait("#following", "live")?;
         browser.shots("events")?;
         browser.check("the event log")?;
         ensure!(is_silent(world, "203.0.113.12")?, "it is not blocked");
@@ -145,5 +153,27 @@ fn the_log_is_followed_and_the_overview_shows_the_state() {
         browser.wait("main", "Sign in")?;
         browser.shots("sign-in")?;
         browser.check("the sign-in page")
+    });
+}
+
+#[test]
+fn without_a_place_among_the_readers_the_log_is_asked_for_now_and_then() {
+    in_browser("viewer", |world, browser| {
+        let url = "http://gatepost/api/v1/events/follow";
+        let socket = config_of(world).with_file_name("state").join("control.sock");
+        let head = |number: usize| world.scratch().join(format!("reader-{number}"));
+        let follow = |number| -> Result<Process> {
+            let mut curl = Command::new("curl");
+            curl.args(["-sN", "-D"]).arg(head(number)).arg("--unix-socket").arg(&socket).arg(url);
+            Ok(Process::new(curl.stdout(Stdio::null()).spawn()?))
+        };
+        let _readers: Vec<_> = (0..64).map(follow).collect::<Result<_>>()?;
+        let is_in = |number| fs::read_to_string(head(number)).is_ok_and(|head| head.contains(" 200 "));
+        wait_until("all places taken", Duration::from_secs(60), || Ok((0..64).all(is_in)))?;
+        browser.open("/events?follow=yes")?;
+        browser.wait("#following", "asks every 2 s")?;
+        misbehave(world, "203.0.113.13")?;
+        browser.wait("#list", "relay-denied")?;
+        browser.check("the event log without a place")
     });
 }

@@ -47,6 +47,24 @@ fn a_session_is_seen_to_appear_and_ends_with_one_click() {
 }
 
 #[test]
+fn a_clients_page_shows_its_sessions_and_ends_them() {
+    in_browser("operator", |world, browser| {
+        let mut client = Client::greeted(world, "203.0.113.48")?;
+        let _other = Client::greeted(world, "203.0.113.49")?;
+        browser.open("/client?address=203.0.113.48")?;
+        browser.wait("#sessions", "client.example")?;
+        ensure!(!browser.text("#sessions")?.contains("203.0.113.49"), "a session of somebody else");
+        browser.shots("client-sessions")?;
+        browser.check("the page of a client with a session")?;
+        browser.click("#sessions form button")?;
+        browser.wait(".notice", "of 203.0.113.48 ends")?;
+        ensure!(client.expect(421)?.text.contains("Session ended by the administrator"), "not told");
+        browser.wait("h1", "203.0.113.48")?;
+        browser.wait("#sessions", "no open session")
+    });
+}
+
+#[test]
 fn a_viewer_sees_sessions_and_no_button() {
     in_browser("viewer", |world, browser| {
         let _client = Client::greeted(world, "203.0.113.45")?;

@@ -51,9 +51,11 @@ enum Verb {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Measure, as root: `kernel` is the price of a packet, `load` the filling of the lists
+    /// Measure, as root, beside those who do the same
     Bench {
-        /// The bench: kernel or load
+        /// kernel: packets; load: the filling of the lists; engine: offences; react: from the mail server's refusal into the
+        /// kernel; smtp: messages; reject: refusals and idle sessions; logs: a mail log; web: first bytes of pages and routes
+        #[arg(value_name = "NAME")]
         name: String,
         /// Arguments of the bench, such as one part of it: packet or wire of kernel
         #[arg(last = true)]

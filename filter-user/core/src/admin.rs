@@ -357,4 +357,19 @@ pub struct StatusView {
     pub offences_lost: u64,
     /// Messages that the mail server accepted since the agent started.
     pub messages: u64,
+    /// The API and the web admin over TCP; none: they are off.
+    #[serde(default)]
+    pub web: Option<WebView>,
+}
+
+/// The API and the web admin over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WebView {
+    /// Where they are: an address behind `http` or `https`.
+    pub url: String,
+    /// The certificates that are presented; none: it is plain HTTP.
+    pub certificates: Vec<CertificateView>,
+    /// Why what is in their files now is not what is presented.
+    pub certificate_problem: Option<String>,
 }

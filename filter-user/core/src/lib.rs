@@ -50,6 +50,7 @@ pub mod access;
 pub mod admin;
 pub mod ids;
 pub mod import;
+pub mod listed;
 pub mod neighbourhood;
 pub mod open;
 

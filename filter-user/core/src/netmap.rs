@@ -5,6 +5,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;
+use core::ops::Bound;
 
 use hashbrown::HashSet;
 use ipnet::IpNet;
@@ -101,6 +102,12 @@ impl<V> NetMap<V> {
     /// All entries with their ends, in the order of their networks.
     pub fn iter(&self) -> impl Iterator<Item = (&IpNet, Instant, &V)> {
         self.entries.iter().map(|(network, (until, value))| (network, *until, value))
+    }
+
+    /// The entries behind a network, or all, in the order of their networks.
+    pub fn after(&self, network: Option<IpNet>) -> impl Iterator<Item = (&IpNet, &V)> {
+        let from = network.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((from, Bound::Unbounded)).map(|(network, (_, value))| (network, value))
     }
 
     /// How many entries there are.

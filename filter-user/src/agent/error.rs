@@ -7,6 +7,7 @@ use crate::edge::{EdgeError, ProtectionError};
 use crate::kernel::KernelError;
 use crate::reports::{DovecotError, SocketError};
 use crate::store::StoreError;
+use crate::tls::FrontError;
 use crate::web::WebError;
 
 /// Why the agent does not run.
@@ -24,6 +25,9 @@ pub enum AgentError {
     /// The API over TCP.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// What that presents.
+    #[error("[web]: certificates: {0}")]
+    WebCertificates(#[from] FrontError),
     /// The port for Dovecot.
     #[error(transparent)]
     Dovecot(#[from] DovecotError),
@@ -61,6 +65,7 @@ impl AgentError {
             Self::Reports(error) => denied(&error.source),
             Self::Control(ControlError::Taken(_) | ControlError::NotASocket(_))
             | Self::Protection(_)
+            | Self::WebCertificates(_)
             | Self::Rules(_)
             | Self::System(_)
             | Self::Ended(_) => false,

@@ -65,6 +65,7 @@ pub(super) fn status(
         offences: 0,
         offences_lost: 0,
         messages: 0,
+        web: None,
     }
 }
 

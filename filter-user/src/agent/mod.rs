@@ -5,6 +5,7 @@
 //! where it is: it protects the gateway while no agent runs.
 
 mod books;
+mod entrance;
 mod error;
 mod filter;
 mod introduction;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filter_core::access::Rates;
 use filter_core::engine::{Engine, Held};
 use filter_core::smtp::voice::Voice;
 use filter_core::time::Now;
@@ -34,6 +36,7 @@ use crate::logs::Logs;
 use crate::store::{Store, StoreError, Stored};
 use crate::web;
 
+use entrance::Entrance;
 pub use error::AgentError;
 pub use filter::{built_in, load_alone};
 pub use reload::{ReloadError, Reloader};
@@ -52,7 +55,7 @@ struct Prepared {
     surroundings: Surroundings,
     store: Store,
     stored: Stored,
-    web: Option<TcpListener>,
+    web: Option<Entrance>,
     metrics: Option<TcpListener>,
     reporters: Reporters,
 }
@@ -82,7 +85,7 @@ async fn prepare(config: &Config) -> Result<Prepared, AgentError> {
     let listeners = config.services.iter().map(bind).collect::<Result<_, _>>()?;
     let protections = config.services.iter().map(Protection::load).collect::<Result<_, _>>()?;
     let control = control::bind(&config.control_socket).await?;
-    let web = bind_for(config.web.listen, "web").await?;
+    let web = Entrance::prepare(config).await?;
     let metrics = bind_for(config.metrics.listen, "metrics").await?;
     let reporters = Reporters::prepare(config).await?;
     let surroundings = kernel::surroundings().await?;
@@ -137,7 +140,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
 
     let logs = follow_logs(config, &store, &inbox)?;
     let fixed = Arc::new(introduction::status(config, &listeners, &attachments, now));
-    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services)));
+    let renewal = web.as_ref().and_then(Entrance::renewal);
+    let reloader = Arc::new(Reloader::new(config.clone(), inbox.clone(), Arc::clone(&services), renewal));
     let routes = control::Agent {
         inbox: inbox.clone(),
         store: store.clone(),
@@ -146,15 +150,16 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         ids: ids.clone(),
         login_key: reporters.key(),
         logs: logs.watchers(),
-        access: Access::start(store.clone())
+        access: Access::start(store.clone(), Rates::new(config.web.requests_per_second))
             .map_err(|error| StoreError::unreadable(&config.state_directory, error))?,
         turns: control::Turns::default(),
+        web: web.as_ref().and_then(Entrance::door),
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
     let mut ips = tokio::spawn(ips.run());
     let reporters = reporters.start(config, &inbox);
-    let web = web.map(|listener| tokio::spawn(web::serve(listener, web::router(config, routes.clone()))));
+    let web = web.map(|web| web.serve(web::router(config, routes.clone())));
     let metrics = metrics
         .map(|listener| tokio::spawn(web::serve(listener, web::metrics_router(config, routes.clone()))));
     let mut control = tokio::spawn(control::serve(control, routes));

@@ -11,11 +11,12 @@ use filter_core::smtp::voice::Voice;
 use tokio::sync::watch;
 
 use super::{books, supervisor};
-use crate::config::{Config, ConfigError, ServiceConfig, TlsConfig};
+use crate::config::{Config, ConfigError, ServiceConfig, TlsConfig, WebConfig};
 use crate::control::Settings;
 use crate::edge::Service;
 use crate::ips::{Inbox, Reload, Request};
-use crate::tls::{CertificateFiles, Certificates, Front, FrontError, PairError, TlsError};
+use crate::renewal::Renewal;
+use crate::tls::{CertificateFiles, Certificates, Front, FrontError, TlsError};
 
 /// Why the configuration in force stays.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub enum ReloadError {
     #[error("{0}; what was in force stays in force")]
     Config(#[from] ConfigError),
     /// The certificates that it names.
-    #[error("service {0}: certificates: {1}; what was in force stays in force")]
+    #[error("{0}: certificates: {1}; what was in force stays in force")]
     Certificates(String, FrontError),
     /// Started without a file.
     #[error(
@@ -42,13 +43,20 @@ pub struct Reloader {
     started_with: Config,
     inbox: Inbox,
     services: Arc<[Arc<Service>]>,
+    /// What the web admin presents.
+    web: Option<Arc<Renewal>>,
     settings: watch::Sender<Arc<Settings>>,
 }
 
 impl Reloader {
-    pub(super) fn new(started_with: Config, inbox: Inbox, services: Arc<[Arc<Service>]>) -> Self {
+    pub(super) fn new(
+        started_with: Config,
+        inbox: Inbox,
+        services: Arc<[Arc<Service>]>,
+        web: Option<Arc<Renewal>>,
+    ) -> Self {
         let settings = watch::Sender::new(Arc::new(settings(&started_with, Vec::new())));
-        Self { started_with, inbox, services, settings }
+        Self { started_with, inbox, services, web, settings }
     }
 
     /// Every setting, and where it comes from.
@@ -74,8 +82,8 @@ impl Reloader {
         let limits = books::limits_again(&self.started_with, &config);
         let wanted = Box::new(Reload { policy, limits, replies });
         self.inbox.ask(|answer| Request::Reload(wanted, answer)).await.ok_or(ReloadError::Stopping)?;
-        for (service, front, files, certificates) in certificates {
-            let failed = |error: TlsError| ReloadError::Certificates(service.to_owned(), error.into());
+        for (whose, front, files, certificates) in certificates {
+            let failed = |error: TlsError| ReloadError::Certificates(whose, error.into());
             front.replace(files, certificates).map_err(failed)?;
         }
         let waiting = waiting(&self.started_with, &config);
@@ -103,19 +111,29 @@ impl Reloader {
         let named = |service: &'a Arc<Service>| {
             let front = service.front()?;
             let config = config.services.iter().find(|config| config.name == service.name())?;
-            Some((service.name(), front, &config.tls.certificates[..]))
+            Some((format!("service {}", service.name()), front, &config.tls.certificates[..]))
         };
-        let read = |(service, front, files): (&'a str, &'a Front, &'a [CertificateFiles])| {
-            let failed = |error: PairError| ReloadError::Certificates(service.to_owned(), error.into());
-            Ok((service, front, files, Certificates::load(files).map_err(failed)?))
-        };
-        // A service that is to present none any more goes on with what it has until the next start.
-        self.services.iter().filter_map(named).filter(|(.., files)| !files.is_empty()).map(read).collect()
+        let read =
+            |(whose, front, files): (String, &'a Front, &'a [CertificateFiles])| match Certificates::load(
+                files,
+            ) {
+                Ok(certificates) => Ok((whose, front, files, certificates)),
+                Err(error) => Err(ReloadError::Certificates(whose, error.into())),
+            };
+        let web = self.web.iter().map(|web| ("[web]".to_owned(), web.front(), &config.web.certificates[..]));
+        // Whoever is to present none any more goes on with what it has until the next start.
+        self.services
+            .iter()
+            .filter_map(named)
+            .chain(web)
+            .filter(|(.., files)| !files.is_empty())
+            .map(read)
+            .collect()
     }
 }
 
-/// A service, and what it is to present.
-type Presented<'a> = (&'a str, &'a Front, &'a [CertificateFiles], Certificates);
+/// Who presents what from now on.
+type Presented<'a> = (String, &'a Front, &'a [CertificateFiles], Certificates);
 
 /// Settings that differ and cannot change while the agent runs.
 fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
@@ -141,7 +159,7 @@ fn waiting(before: &Config, after: &Config) -> Vec<&'static str> {
         attachments.filter(|_| observe.is_none()),
         differ("[log]", &before.log, &after.log),
         differ("[logs]", &before.logs, &after.logs),
-        differ("[web]", &before.web, &after.web),
+        differ("[web]", &lasting_web(&before.web), &lasting_web(&after.web)),
         differ("[metrics]", &before.metrics, &after.metrics),
         // Compared and not shown: there is a key in it.
         (before.dovecot != after.dovecot).then_some("[dovecot]"),
@@ -160,6 +178,11 @@ fn lasting(services: &[ServiceConfig], first: bool) -> Vec<(ServiceConfig, bool)
         (ServiceConfig { limits: None, tls, ..service.clone() }, service.limits.is_some())
     };
     chosen.iter().map(strip).collect()
+}
+
+/// What of the web admin cannot change while it listens: also whether there is TLS, but not by which certificate.
+fn lasting_web(web: &WebConfig) -> (WebConfig, bool) {
+    (WebConfig { certificates: Vec::new(), ..web.clone() }, web.certificates.is_empty())
 }
 
 #[cfg(test)]

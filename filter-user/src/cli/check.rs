@@ -1,5 +1,6 @@
 //! `gatepost check-config`: what a file means, in the numbers that an administrator thinks in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use filter_core::admin::CertificateView;
@@ -13,6 +14,7 @@ use super::{Failure, Output};
 use crate::clock;
 use crate::config::{Config, ServiceConfig};
 use crate::edge::Protection;
+use crate::tls::{Certificates, PairError};
 
 /// A good configuration, in numbers.
 #[derive(Debug, Serialize)]
@@ -23,6 +25,8 @@ struct Meaning {
     monitor_period_seconds: u64,
     block_time_seconds: u64,
     services: Vec<ServiceMeaning>,
+    /// None: there is no web admin.
+    web: Option<WebMeaning>,
     events: Vec<Weight>,
     /// Log files that are read.
     logs: Vec<String>,
@@ -35,6 +39,13 @@ struct Meaning {
 struct ServiceMeaning {
     name: String,
     does: String,
+    certificates: Vec<CertificateView>,
+}
+
+/// The web admin.
+#[derive(Debug, Serialize)]
+struct WebMeaning {
+    listen: SocketAddr,
     certificates: Vec<CertificateView>,
 }
 
@@ -54,6 +65,7 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
     let policy = &config.policy;
     let events: Vec<_> = Kind::ALL.into_iter().map(|kind| weigh(policy, kind)).collect();
     let services = config.services.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
+    let web = describe_web(config)?;
     let file = config.file.as_ref().map(|file| file.display().to_string());
     if output.json {
         return table::json(&Meaning {
@@ -62,6 +74,7 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
             monitor_period_seconds: policy.monitor_period.as_secs(),
             block_time_seconds: policy.block_time.as_secs(),
             services,
+            web,
             events,
             logs: config.logs.files.iter().map(|file| file.path.display().to_string()).collect(),
             log_rules: rules,
@@ -70,13 +83,12 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
     table::line(&format!("{}: good", file.as_deref().unwrap_or("built-in defaults")))?;
     for service in services {
         table::line(&format!("service {}: {}", service.name, service.does))?;
-        for certificate in service.certificates {
-            table::line(&format!(
-                "  certificate {}: {}",
-                certificate.file,
-                certificate_summary(&certificate)
-            ))?;
-        }
+        tell(&service.certificates)?;
+    }
+    if let Some(web) = web {
+        let with = if web.certificates.is_empty() { "plain HTTP" } else { "TLS with our certificate" };
+        table::line(&format!("web admin: listens on {}, {with}", web.listen))?;
+        tell(&web.certificates)?;
     }
     let own = config.logs.rules.len();
     let sources = config.logs.files.iter().map(|file| file.path.display().to_string());
@@ -100,6 +112,15 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
         table.row(&[number.to_string(), name.to_owned(), multiplier.to_string(), alone]);
     }
     Ok(table.print()?)
+}
+
+/// Says what is presented.
+fn tell(certificates: &[CertificateView]) -> Result<(), Failure> {
+    for certificate in certificates {
+        let summary = certificate_summary(certificate);
+        table::line(&format!("  certificate {}: {summary}", certificate.file))?;
+    }
+    Ok(())
 }
 
 /// Tries every rule for log lines on its samples; gives their names.
@@ -132,6 +153,13 @@ fn describe(service: &ServiceConfig) -> Result<ServiceMeaning, Failure> {
         does: format!("{}; {sessions}{balancers}", service.summary()),
         certificates: protection.front.map_or_else(Vec::new, |front| front.view(clock::now().wall)),
     })
+}
+
+fn describe_web(config: &Config) -> Result<Option<WebMeaning>, Failure> {
+    let Some(listen) = config.web.listen else { return Ok(None) };
+    let unusable = |error: PairError| Failure::usage(format!("[web]: certificates: {error}"));
+    let certificates = Certificates::load(&config.web.certificates).map_err(unusable)?;
+    Ok(Some(WebMeaning { listen, certificates: certificates.view(clock::now().wall) }))
 }
 
 fn weigh(policy: &Policy, kind: Kind) -> Weight {

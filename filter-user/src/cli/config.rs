@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::table;
 use super::{Failure, Output};
 use crate::config::{Config, Setting};
+use crate::control::{Client, Settings};
 
 /// One setting for programs.
 #[derive(Debug, Serialize)]
@@ -22,8 +23,26 @@ pub(super) fn show(config: &Config, output: Output) -> Result<(), Failure> {
         let shown: Vec<_> = settings.iter().map(shown).collect();
         return table::json(&shown);
     }
+    print(&settings)
+}
+
+/// What the running agent has in force.
+pub(super) async fn show_running(client: &Client, output: Output) -> Result<(), Failure> {
+    let Settings { settings, waiting, .. } = client.get("/api/v1/config").await?;
+    if output.json {
+        let shown: Vec<_> = settings.iter().map(shown).collect();
+        return table::json(&shown);
+    }
+    print(&settings)?;
+    if !waiting.is_empty() {
+        table::line(&format!("\n# {} take effect when the agent starts again", waiting.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn print(settings: &[Setting]) -> Result<(), Failure> {
     let (mut section, mut lines) = ("", Vec::new());
-    for Setting { section: of, name, value, origin } in &settings {
+    for Setting { section: of, name, value, origin } in settings {
         if of != section {
             lines.push(format!("\n[{of}]"));
             section = of;

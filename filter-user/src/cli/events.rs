@@ -6,7 +6,7 @@ use filter_core::event::{Event, EventId, What};
 use filter_core::notation::parse_network;
 
 use super::table::{self, Table, duration, network, time};
-use super::{Events, Failure};
+use super::{Events, Failure, as_csv};
 use crate::clock;
 use crate::control::Client;
 
@@ -17,6 +17,9 @@ pub(super) async fn show(client: &Client, wanted: Events) -> Result<(), Failure>
     let filter = filter(&wanted)?;
     let events: Vec<Event> = client.get(&format!("/api/v1/events?limit={}{filter}", wanted.last)).await?;
     let mut last = events.last().map_or(EventId(0), |event| event.id);
+    if wanted.csv {
+        return Ok(table::line(as_csv(&events).trim_end())?);
+    }
     if wanted.follow {
         lines(&events, wanted.output.json)?;
     } else if wanted.output.json {

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use filter_core::admin::{BlockView, ListRequest, Removed};
 use filter_core::decision::{Never, Origin};
+use filter_core::listed::{Listed, ListedBlock, Order, PAGE_LIMIT};
 use filter_core::notation::parse_network;
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::table::{self, Table, duration, network, time};
 use super::undo::{self, Former};
-use super::{Failure, ListVerb, Output, Wish, export, import};
+use super::{Failure, ListVerb, Output, Wish, change, export, import};
 use crate::clock;
 use crate::control::Client;
 use crate::ips::List;
@@ -22,11 +23,14 @@ pub(super) struct Wanted {
     /// Only entries in and around this address or network
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
+    /// Only entries whose network, reason or author contains this
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
     /// Only blocks that come from here
     #[arg(long, value_enum)]
     origin: Option<OriginWord>,
-    /// In this order: by network, the latest first, or the one that ends next first
-    #[arg(long, value_enum, default_value_t = Order::Network)]
+    /// In this order: network, since (the latest first), or until (the one that ends next first)
+    #[arg(long, value_name = "KEY", default_value = "network", value_parser = order)]
     sort: Order,
     #[command(flatten)]
     output: Output,
@@ -40,11 +44,9 @@ enum OriginWord {
     Feed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Order {
-    Network,
-    Since,
-    Until,
+fn order(text: &str) -> Result<Order, String> {
+    let names = Order::ALL.map(Order::name).join(", ");
+    Order::named(text).ok_or_else(|| format!("it is one of {names}"))
 }
 
 impl OriginWord {
@@ -61,11 +63,7 @@ impl OriginWord {
 pub(super) async fn blocks(client: &Client, verb: ListVerb) -> Result<(), Failure> {
     match verb {
         ListVerb::List(wanted) => {
-            let mut blocks: Vec<BlockView> = client.get(&around(List::Blocks, &wanted)?).await?;
-            if let Some(origin) = wanted.origin {
-                blocks.retain(|view| view.block.origin == origin.origin());
-            }
-            sort(&mut blocks, wanted.sort, |view| (view.block.since, Some(view.block.until)));
+            let blocks = search(client, &wanted).await?;
             if wanted.output.json { table::json(&blocks) } else { show_blocks(&blocks) }
         }
         ListVerb::Add(wish) => add(client, List::Blocks, wish, tell_block).await,
@@ -73,6 +71,8 @@ pub(super) async fn blocks(client: &Client, verb: ListVerb) -> Result<(), Failur
             let of = feed.map_or_else(String::new, |feed| format!("&feed={}", encode(&feed)));
             remove::<BlockView>(client, List::Blocks, (&networks, &of), output.json).await
         }
+        ListVerb::Change(wanted) => change::change(client, List::Blocks, wanted).await,
+        ListVerb::Test { address, output } => change::test(client, &address, output).await,
         ListVerb::Import(wanted) => import::import(client, List::Blocks, wanted).await,
         ListVerb::Export { format } => export::export(client, List::Blocks, format).await,
     }
@@ -86,7 +86,17 @@ pub(super) async fn nevers(client: &Client, verb: ListVerb) -> Result<(), Failur
                 return Err(Failure::usage(message));
             }
             let mut nevers: Vec<Never> = client.get(&around(List::Never, &wanted)?).await?;
-            sort(&mut nevers, wanted.sort, |never| (never.since, never.until));
+            if let Some(text) = &wanted.search {
+                let text = text.to_lowercase();
+                let words = |never: &Never| format!("{} {} {}", never.network, never.comment, never.author);
+                nevers.retain(|never| words(never).to_lowercase().contains(&text));
+            }
+            match wanted.sort {
+                Order::Network => {}
+                Order::Since => nevers.sort_by_key(|never| std::cmp::Reverse(never.since)),
+                // What does not end comes last.
+                Order::Until => nevers.sort_by_key(|never| never.until.unwrap_or(Timestamp::FAR_FUTURE)),
+            }
             if wanted.output.json { table::json(&nevers) } else { show_nevers(&nevers) }
         }
         ListVerb::Add(wish) => add(client, List::Never, wish, tell_never).await,
@@ -96,13 +106,15 @@ pub(super) async fn nevers(client: &Client, verb: ListVerb) -> Result<(), Failur
         ListVerb::Remove { networks, feed: None, output } => {
             remove::<Never>(client, List::Never, (&networks, ""), output.json).await
         }
+        ListVerb::Change(wanted) => change::change(client, List::Never, wanted).await,
+        ListVerb::Test { address, output } => change::test(client, &address, output).await,
         ListVerb::Import(wanted) => import::import(client, List::Never, wanted).await,
         ListVerb::Export { format } => export::export(client, List::Never, format).await,
     }
 }
 
 /// A name as part of a query (RFC 3986 section 2.1).
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     text.bytes()
         .map(
             |byte| {
@@ -130,26 +142,40 @@ fn around(list: List, wanted: &Wanted) -> Result<String, Failure> {
 }
 
 /// The route to what is about a network. A CIDR needs no escaping in a query (RFC 3986 section 3.4).
-fn one(list: List, network: IpNet) -> String {
+pub(super) fn one(list: List, network: IpNet) -> String {
     format!("{}?network={network}", route(list))
 }
 
 /// The agent checks again; here it saves a bad address the way to it, and the question whether it runs.
-fn parse(text: &str) -> Result<IpNet, Failure> {
+pub(super) fn parse(text: &str) -> Result<IpNet, Failure> {
     parse_network(text).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// The list comes in the order of networks. What does not end comes last.
-fn sort<T>(entries: &mut [T], order: Order, times: impl Fn(&T) -> (Timestamp, Option<Timestamp>)) {
-    match order {
-        Order::Network => {}
-        Order::Since => entries.sort_by_key(|entry| std::cmp::Reverse(times(entry).0)),
-        Order::Until => entries.sort_by_key(|entry| times(entry).1.unwrap_or(Timestamp::FAR_FUTURE)),
+/// Every block that is meant, page by page. What is put on the list meanwhile may be missing, or push another one onto two pages.
+async fn search(client: &Client, wanted: &Wanted) -> Result<Vec<ListedBlock>, Failure> {
+    let mut route = format!("/api/v1/blocks/search?sort={}&limit={PAGE_LIMIT}", wanted.sort.name());
+    if let Some(text) = &wanted.network {
+        route.extend(["&network=", &parse(text)?.to_string()]);
+    }
+    if let Some(text) = &wanted.search {
+        route.extend(["&q=", &encode(text)]);
+    }
+    if let Some(origin) = wanted.origin {
+        route.extend(["&origin=", origin.origin().name()]);
+    }
+    let mut blocks = Vec::new();
+    loop {
+        let page: Listed = client.get(&format!("{route}&offset={}", blocks.len())).await?;
+        let is_last = page.blocks.len() < PAGE_LIMIT;
+        blocks.extend(page.blocks);
+        if is_last {
+            return Ok(blocks);
+        }
     }
 }
 
 /// The entry for exactly this network, as it is before it is changed.
-async fn former<T: DeserializeOwned + Into<Former>>(
+pub(super) async fn former<T: DeserializeOwned + Into<Former>>(
     client: &Client,
     list: List,
     network: IpNet,
@@ -273,13 +299,13 @@ fn tell_never(never: &Never) -> Result<(), Failure> {
     Ok(table::line(&format!("{} is never blocked, {until}", network(&never.network)))?)
 }
 
-fn show_blocks(blocks: &[BlockView]) -> Result<(), Failure> {
+fn show_blocks(blocks: &[ListedBlock]) -> Result<(), Failure> {
     if blocks.is_empty() {
         return Ok(table::line("nobody is blocked")?);
     }
     let now = clock::now().wall;
-    let mut table = Table::new(&["NETWORK", "ORIGIN", "LEFT", "UNTIL", "BY", "REASON"]);
-    for BlockView { block, overridden_by, .. } in blocks {
+    let mut table = Table::new(&["NETWORK", "ORIGIN", "LEFT", "UNTIL", "DROPPED", "BY", "REASON"]);
+    for ListedBlock { view: BlockView { block, overridden_by, .. }, packets, .. } in blocks {
         let reason = match overridden_by {
             Some(never) => format!("{} (no effect: {} is never blocked)", block.reason, network(never)),
             None => block.reason.clone(),
@@ -289,6 +315,7 @@ fn show_blocks(blocks: &[BlockView]) -> Result<(), Failure> {
             block.origin.name().to_owned(),
             duration(block.until.since(now)),
             time(block.until),
+            packets.map_or_else(|| "at accept".to_owned(), |packets| packets.to_string()),
             block.author.clone(),
             reason,
         ]);

@@ -1,9 +1,13 @@
 //! The command line: every verb one function, every failure one sentence and a documented exit code.
 
+mod about;
+mod audit;
 mod backup;
+mod change;
 mod check;
 pub(crate) mod colour;
 mod config;
+mod csv;
 mod events;
 mod exit;
 mod explain;
@@ -16,11 +20,13 @@ mod import;
 mod listing;
 mod lists;
 mod maps;
+mod policy;
 mod reload;
 mod replay;
 mod report;
 mod run;
 mod sessions;
+mod statistics;
 mod status;
 pub(crate) mod table;
 mod top;
@@ -38,8 +44,10 @@ use clap_complete::Shell;
 use exit::Failure;
 use filter_core::time::Timestamp;
 
+pub(crate) use csv::as_csv;
+
 use crate::config::{Config, LogFormat};
-use crate::control::Client;
+use crate::control::{Client, document};
 use crate::telemetry;
 
 /// An SMTP edge filter: limits sessions, scores misbehaviour, and drops blocked clients in the kernel.
@@ -81,6 +89,13 @@ enum Verb {
     Config(ConfigVerb),
     /// Show the state of the running agent
     Status(Output),
+    /// Show the events of the last day, and the clients nearest to being blocked
+    #[command(visible_alias = "stats")]
+    Statistics(Output),
+    /// Show the limits and multipliers that the running agent has in force
+    Policy(Output),
+    /// Show which agent is running, and what its API can do
+    About(Output),
     /// Watch the running agent in the terminal: sessions, drops, scores and events
     Top,
     /// Say whether the running agent can do what it is for; exit code 1 if not
@@ -130,6 +145,8 @@ enum Verb {
     /// Manage the tokens of programs that use the API over TCP
     #[command(subcommand)]
     Token(user::TokenVerb),
+    /// Show who changed what, and from where
+    Audit(Output),
     /// Copy the database (lists and event log) to a file, whether the agent runs or not
     Backup {
         /// The file; the copy is a database of its own
@@ -151,6 +168,9 @@ enum Verb {
     },
     /// Take the kernel filter off all interfaces and remove its maps
     Unload,
+    #[expect(clippy::doc_markdown, reason = "it is what a person reads in a terminal")]
+    /// Print the description of the API as an OpenAPI document; works without the agent
+    Openapi,
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -187,6 +207,9 @@ struct Events {
     /// Go on with what happens from now on, until Ctrl-C
     #[arg(long)]
     follow: bool,
+    /// Print CSV, for a spreadsheet
+    #[arg(long, conflicts_with_all = ["follow", "json"])]
+    csv: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -194,7 +217,13 @@ struct Events {
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
     /// Show every setting with its value and where that comes from: file and line, or the default
-    Show(Output),
+    Show {
+        /// Of the running agent, with what waits for its next start
+        #[arg(long)]
+        running: bool,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -203,6 +232,15 @@ enum ListVerb {
     List(lists::Wanted),
     /// Add entries, or change those for exactly these networks
     Add(Wish),
+    /// Give an entry another end, or another comment
+    Change(change::Change),
+    /// Say whether an address is covered, and by which entries of both lists
+    Test {
+        /// The address
+        address: String,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Put the entries of a file on the list; nothing is removed
     Import(import::Import),
     /// Write the list, without built-in entries, in a form that `import` reads
@@ -286,6 +324,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match &cli.verb {
         Verb::Completions { shell } => return generate::completions(*shell),
         Verb::Man { directory } => return generate::man(directory),
+        Verb::Openapi => return table::json(&document()),
         _ => {}
     }
     let file = match &cli.verb {
@@ -299,8 +338,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Run { unload_on_exit } => run::run(&config, unload_on_exit),
         Verb::CheckConfig { output, .. } => check::show(&config, output),
-        Verb::Config(ConfigVerb::Show(output)) => config::show(&config, output),
+        Verb::Config(ConfigVerb::Show { running: true, output }) => {
+            alone(config::show_running(&client, output))
+        }
+        Verb::Config(ConfigVerb::Show { running: false, output }) => config::show(&config, output),
         Verb::Status(output) => alone(status::show(&client, output)),
+        Verb::Statistics(output) => alone(statistics::show(&client, output)),
+        Verb::Policy(output) => alone(policy::show(&client, output)),
+        Verb::About(output) => alone(about::show(&client, output)),
+        Verb::Audit(output) => alone(audit::show(&client, output)),
         Verb::Top => alone(top::show(&client)),
         Verb::Health(output) => alone(health::health(&client, output)),
         Verb::Metrics => alone(health::metrics(&client)),
@@ -325,7 +371,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Load { interface } => alone(filter::load(config, interface)),
         Verb::Unload => filter::unload(&config),
         // They have been answered above.
-        Verb::Completions { .. } | Verb::Man { .. } => Ok(()),
+        Verb::Completions { .. } | Verb::Man { .. } | Verb::Openapi => Ok(()),
     }
 }
 
@@ -340,3 +386,6 @@ fn address(text: &str) -> Result<IpAddr, Failure> {
         Failure::usage(format!("`{shown}` is not an address; write one like 192.0.2.7 or 2001:db8::7"))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use filter_core::notation::parse_network;
 use filter_core::open::{Ended, Key, OpenSession, OpenSessions, PAGE_LIMIT};
 use filter_core::smtp::session::State;
 
+use super::lists::encode;
 use super::table::{self, Table, bytes, duration};
 use super::{Failure, Output};
 use crate::control::Client;
@@ -35,6 +36,9 @@ pub(super) struct Wanted {
     /// Of clients in this address, CIDR or wildcard
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
+    /// Whose address, name, account or mail server contains this
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
     /// Of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -88,6 +92,9 @@ async fn list(client: &Client, wanted: Wanted) -> Result<(), Failure> {
             return Err(Failure::usage(format!("there is no service `{service}`; see `gatepost status`")));
         }
         route.extend(["&service=", service]);
+    }
+    if let Some(text) = &wanted.search {
+        route.extend(["&q=", &encode(text)]);
     }
     let page: OpenSessions = client.get(&route).await?;
     if wanted.output.json {

@@ -39,15 +39,14 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
             row("  mail server", format!("{} ({})", server.address, health(server.up)));
         }
         row("  TLS", service.tls.clone());
-        for certificate in &service.certificates {
-            row("  certificate", certificate_summary(certificate));
-        }
-        if let Some(problem) = &service.certificate_problem {
-            row("TROUBLE", format!("{problem}; the certificate before is still presented"));
-        }
+        certificates(&service.certificates, service.certificate_problem.as_deref(), &mut row);
         if let Some(sessions) = &service.sessions {
             row("  sessions", pools(sessions));
         }
+    }
+    if let Some(web) = &status.web {
+        row("web admin", web.url.clone());
+        certificates(&web.certificates, web.certificate_problem.as_deref(), &mut row);
     }
     row("kernel filter", kernel);
     for place in &status.interfaces {
@@ -93,6 +92,16 @@ pub(super) async fn show(client: &Client, output: Output) -> Result<(), Failure>
         }
     }
     Ok(table.print()?)
+}
+
+/// What is presented, and why it is not what is in the files.
+fn certificates(presented: &[CertificateView], problem: Option<&str>, row: &mut impl FnMut(&str, String)) {
+    for certificate in presented {
+        row("  certificate", certificate_summary(certificate));
+    }
+    if let Some(problem) = problem {
+        row("TROUBLE", format!("{problem}; the certificate before is still presented"));
+    }
 }
 
 /// How far a log has been read, and what it has said.

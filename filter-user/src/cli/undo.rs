@@ -35,6 +35,16 @@ impl Former {
         self.network
     }
 
+    /// When it ends; none: never.
+    pub(super) const fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// Why it is there.
+    pub(super) fn comment(&self) -> &str {
+        &self.comment
+    }
+
     /// What puts it back.
     pub(super) fn command(&self, list: List) -> String {
         let mut command = format!("{} add {}", called(list), table::network(&self.network));

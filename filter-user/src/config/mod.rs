@@ -189,7 +189,8 @@ mod tests {
             let kernel = KernelConfig { interfaces: Vec::new(), ..config.kernel };
             let places = (config.state_directory, config.control_socket);
             let log = LogConfig { ids_file: None, ..config.log };
-            let web = WebConfig { listen: None, host_names: Vec::new(), ..config.web };
+            let web =
+                WebConfig { listen: None, host_names: Vec::new(), certificates: Vec::new(), ..config.web };
             format!(
                 "{places:?} {kernel:?} {:?} {limits:?} {:?} {:?} {log:?} {web:?} {:?}",
                 ServiceConfig {

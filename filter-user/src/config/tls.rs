@@ -9,8 +9,8 @@ use toml::Spanned;
 use super::error::{ConfigError, Place};
 use crate::tls::{CertificateFiles, OldestVersion, is_server_name};
 
-/// Certificates of one service.
-const CERTIFICATES_LIMIT: usize = 100;
+/// Certificates of one service, or of the web admin.
+pub(super) const CERTIFICATES_LIMIT: usize = 100;
 
 /// TLS of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,10 +7,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
+use super::tls::CERTIFICATES_LIMIT;
 use super::value::{Networks, networks, socket};
+use crate::tls::CertificateFiles;
+
+/// Requests that an address, and a user or token, may make in a second, without a word about it.
+const REQUESTS_PER_SECOND: u32 = 20;
 
 /// The API and the web admin over TCP.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebConfig {
     /// Where it listens; none: there is none.
     pub listen: Option<SocketAddr>,
@@ -18,6 +23,10 @@ pub struct WebConfig {
     pub host_names: Vec<String>,
     /// Proxies whose word is taken for who asks, and whether by TLS.
     pub trusted_proxies: Vec<IpNet>,
+    /// What it presents to browsers; none: it speaks plain HTTP.
+    pub certificates: Vec<CertificateFiles>,
+    /// Requests that an address, and a user or token, may make in a second; 0: as many as they like.
+    pub requests_per_second: u32,
 }
 
 /// The section as it is written.
@@ -27,6 +36,8 @@ pub(super) struct Web {
     listen: Option<Spanned<String>>,
     host_names: Option<Vec<Spanned<String>>>,
     trusted_proxies: Option<Spanned<Networks>>,
+    certificates: Option<Spanned<Vec<CertificateFiles>>>,
+    requests_per_second: Option<u32>,
 }
 
 impl Web {
@@ -35,11 +46,19 @@ impl Web {
         let listen = self.listen.map(|text| socket("listen", &text, "127.0.0.1:8025", place)).transpose()?;
         let proxies = self.trusted_proxies.map(|list| networks("trusted_proxies", list, place));
         let trusted_proxies = proxies.transpose()?.unwrap_or_default();
-        if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback())
-            && trusted_proxies.is_empty()
-        {
-            let message = "passwords would cross the network in the clear; listen on \"127.0.0.1:8025\" and reach it by \
-                           `ssh -L 8025:127.0.0.1:8025`, or name the proxy with TLS in front of it in trusted_proxies";
+        let certificates_span = self.certificates.as_ref().map(Spanned::span);
+        let certificates = self.certificates.map(Spanned::into_inner).unwrap_or_default();
+        if certificates.len() > CERTIFICATES_LIMIT {
+            let message =
+                format!("name at most {CERTIFICATES_LIMIT} certificates; one may be for many names");
+            return Err(place.value(certificates_span, "certificates", message));
+        }
+        let is_outside = listen.is_some_and(|address| !address.ip().to_canonical().is_loopback());
+        if is_outside && trusted_proxies.is_empty() && certificates.is_empty() {
+            let message = "passwords would cross the network in the clear; give it certificates = [{ certificate = \
+                           \"/etc/gatepost/fullchain.pem\", key = \"/etc/gatepost/privkey.pem\" }], or listen on \
+                           \"127.0.0.1:8025\" and reach it by `ssh -L 8025:127.0.0.1:8025`, or name the proxy with TLS in \
+                           front of it in trusted_proxies";
             return Err(place.value(span, "listen", message.to_owned()));
         }
         let is_name = |name: &str| {
@@ -54,6 +73,28 @@ impl Web {
             }
             host_names.push(name.into_inner().to_ascii_lowercase());
         }
-        Ok(WebConfig { listen, host_names, trusted_proxies })
+        let requests_per_second = self.requests_per_second.unwrap_or(REQUESTS_PER_SECOND);
+        Ok(WebConfig { listen, host_names, trusted_proxies, certificates, requests_per_second })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    #[test]
+    fn beyond_loopback_it_wants_tls_of_its_own_or_of_a_proxy() {
+        let parse = |text: &str| Config::parse(&format!("[web]\n{text}"), Some("gatepost.toml".into()));
+        let listen = "listen = \"192.0.2.1:8025\"\n";
+        let error = parse(listen).unwrap_err().to_string();
+        for word in ["gatepost.toml:2", "in the clear", "certificates = [{", "ssh -L", "trusted_proxies"] {
+            assert!(error.contains(word), "`{word}` is missing in: {error}");
+        }
+        let own = "certificates = [{ certificate = \"a.pem\", key = \"a.key\" }]\n";
+        assert_eq!(parse(&format!("{listen}{own}")).unwrap().web.certificates.len(), 1);
+        assert!(parse(&format!("{listen}trusted_proxies = \"192.0.2.2\"\n")).is_ok());
+        assert!(parse("listen = \"127.0.0.1:8025\"\n").unwrap().web.certificates.is_empty());
+        let error = parse("certificates = [{ certificate = \"a.pem\" }]\n").unwrap_err().to_string();
+        assert!(error.contains("gatepost.toml:2") && error.contains("key"), "{error}");
     }
 }

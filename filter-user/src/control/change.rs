@@ -1,23 +1,28 @@
-//! Changing an entry of a list, and asking whether an address is covered.
+//! Changing an entry of a list, and asking whether an address is covered; and how a change is answered, and told of in the audit trail.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
-use filter_core::admin::{BlockView, ChangeRequest, Coverage, Standing};
+use axum::{Extension, Json};
+use filter_core::admin::{BlockView, ChangeRequest, Coverage, Removed, Standing};
 use filter_core::decision::Never;
 use filter_core::engine::Refusal;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::routes::{Agent, Answer, Named, check, done};
+use super::access::Done;
+use super::routes::{Agent, Answer, Named, check};
 use super::{Author, Problem};
+use crate::cli::table::{duration, network as fmt};
 use crate::clock;
 use crate::ips::Request;
+
+/// The answer of what has changed something, with words for the audit trail.
+pub(super) type Changed<T> = Result<(Extension<Done>, Json<T>), Problem>;
 
 type Body = Result<Json<ChangeRequest>, JsonRejection>;
 
@@ -54,7 +59,7 @@ pub(super) async fn block(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
     body: Body,
-) -> Answer<BlockView> {
+) -> Changed<BlockView> {
     let (network, _) = Named::read(query)?;
     let ChangeRequest { minutes, comment } = read(body)?;
     let standing = standing(&agent, network.addr()).await?;
@@ -65,7 +70,8 @@ pub(super) async fn block(
     let comment = comment.unwrap_or(block.reason);
     // It is on the list already, however wide it is.
     let request = |answer| Request::Block { network, span, comment, author, force: true, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    let what = |view: &BlockView| format!("changed an entry: {}", blocked(view));
+    done(&agent, agent.inbox.ask(request).await, what).await
 }
 
 pub(super) async fn never(
@@ -73,7 +79,7 @@ pub(super) async fn never(
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
     body: Body,
-) -> Answer<Never> {
+) -> Changed<Never> {
     let (network, _) = Named::read(query)?;
     let ChangeRequest { minutes, comment } = read(body)?;
     let standing = standing(&agent, network.addr()).await?;
@@ -86,7 +92,8 @@ pub(super) async fn never(
     };
     let comment = comment.unwrap_or(never.comment);
     let request = |answer| Request::Never { network, span, comment, author, force: true, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    let what = |never: &Never| format!("changed an entry: {}", exempted(never));
+    done(&agent, agent.inbox.ask(request).await, what).await
 }
 
 async fn standing(agent: &Agent, address: IpAddr) -> Result<Standing, Problem> {
@@ -107,4 +114,54 @@ fn read(body: Body) -> Result<ChangeRequest, Problem> {
     }
     check(request.minutes, request.comment.as_deref().unwrap_or_default()).map_err(wrong)?;
     Ok(request)
+}
+
+/// A block in the words of the audit trail.
+pub(super) fn blocked(view: &BlockView) -> String {
+    let block = &view.block;
+    let span = duration(block.until.since(block.since));
+    format!("blocked {} for {span}: {}", fmt(&block.network), block.reason)
+}
+
+/// An exemption in the words of the audit trail.
+pub(super) fn exempted(never: &Never) -> String {
+    let until = never.until.map(|until| format!(" for {}", duration(until.since(never.since))));
+    let network = fmt(&never.network);
+    let why = if never.comment.is_empty() { String::new() } else { format!(": {}", never.comment) };
+    format!("never blocks {network}{}{why}", until.as_deref().unwrap_or(" for good"))
+}
+
+/// A removal in the words of the audit trail.
+pub(super) fn unblocked(removed: &Removed) -> String {
+    let network = fmt(&removed.network);
+    if removed.was_there {
+        format!("unblocked {network}")
+    } else {
+        format!("unblocked {network}, which was not blocked")
+    }
+}
+
+/// The same of an exemption.
+pub(super) fn unexempted(removed: &Removed) -> String {
+    format!("removed the exemption of {}", fmt(&removed.network))
+}
+
+/// Answers when the change is durable, with what has been done.
+pub(super) async fn done<T>(
+    agent: &Agent,
+    result: Option<Result<T, Refusal>>,
+    what: impl Fn(&T) -> String,
+) -> Changed<T> {
+    let answer = result.ok_or_else(Problem::stopping)?.map_err(|refusal| {
+        let status = match refusal {
+            Refusal::NotListed { .. } => StatusCode::NOT_FOUND,
+            Refusal::BuiltIn(_) | Refusal::TooWide(_) => StatusCode::CONFLICT,
+            Refusal::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Problem::new(status, refusal)
+    })?;
+    match agent.store.flushed().await {
+        Ok(()) => Ok((Extension(Done(what(&answer))), Json(answer))),
+        Err(error) => Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, error)),
+    }
 }

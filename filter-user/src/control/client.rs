@@ -74,6 +74,16 @@ impl Client {
         self.ask(Method::POST, route, body.into()).await
     }
 
+    /// Changes something.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.broken(&error))?;
+        self.ask(Method::PATCH, route, body.into()).await
+    }
+
     /// Removes something.
     pub async fn delete<T: DeserializeOwned>(&self, route: &str) -> Result<T, ClientError> {
         self.ask(Method::DELETE, route, Bytes::new()).await

@@ -40,52 +40,6 @@ impl Contract {
         Self { router: Router::new(), paths: BTreeMap::new(), schemas: settings.into_generator() }
     }
 
-    /// A route that looks.
-    pub(super) fn get<H, T>(self, path: &'static str, handler: H, describe: fn(Told<'_>) -> Told<'_>) -> Self
-    where
-        H: Handler<T, Agent>,
-        T: 'static,
-    {
-        self.on(MethodFilter::GET, "get", path, handler, describe)
-    }
-
-    /// A route that adds or starts something.
-    pub(super) fn post<H, T>(self, path: &'static str, handler: H, describe: fn(Told<'_>) -> Told<'_>) -> Self
-    where
-        H: Handler<T, Agent>,
-        T: 'static,
-    {
-        self.on(MethodFilter::POST, "post", path, handler, describe)
-    }
-
-    /// A route that changes something.
-    pub(super) fn patch<H, T>(
-        self,
-        path: &'static str,
-        handler: H,
-        describe: fn(Told<'_>) -> Told<'_>,
-    ) -> Self
-    where
-        H: Handler<T, Agent>,
-        T: 'static,
-    {
-        self.on(MethodFilter::PATCH, "patch", path, handler, describe)
-    }
-
-    /// A route that removes something.
-    pub(super) fn delete<H, T>(
-        self,
-        path: &'static str,
-        handler: H,
-        describe: fn(Told<'_>) -> Told<'_>,
-    ) -> Self
-    where
-        H: Handler<T, Agent>,
-        T: 'static,
-    {
-        self.on(MethodFilter::DELETE, "delete", path, handler, describe)
-    }
-
     fn on<H, T>(
         mut self,
         filter: MethodFilter,
@@ -133,10 +87,21 @@ impl Contract {
             "paths": paths,
             "components": {
                 "schemas": schemas,
-                "responses": { "Problem": {
-                    "description": "What went wrong, and the remedy (RFC 9457)",
-                    "content": { "application/problem+json": { "schema": problem } },
-                } },
+                "responses": {
+                    "Problem": {
+                        "description": "What went wrong, and the remedy (RFC 9457)",
+                        "content": { "application/problem+json": { "schema": problem } },
+                    },
+                    "TooMany": {
+                        "description": "More requests than an address, or a user or token, may make (over TCP; requests_per_second in [web])",
+                        "headers": { "Retry-After": {
+                            "description": "Seconds to wait",
+                            "required": true,
+                            "schema": { "type": "integer" },
+                        } },
+                        "content": { "application/problem+json": { "schema": problem } },
+                    },
+                },
                 "securitySchemes": {
                     "token": { "type": "http", "scheme": "bearer", "description": "made by `gatepost token create`" },
                     "sign-in": { "type": "apiKey", "in": "cookie", "name": "gatepost", "description": "of somebody who has signed in to the pages" },
@@ -153,6 +118,40 @@ impl Contract {
         };
         (self.router.method_not_allowed_fallback(not_so).fallback(nothing), document)
     }
+}
+
+/// One method of [`Contract`] for each method of HTTP.
+macro_rules! methods {
+    ($($(#[$what:meta])+ $method:ident is $filter:ident;)+) => {
+        impl Contract {
+            $(
+                $(#[$what])+
+                pub(super) fn $method<H, T>(
+                    self,
+                    path: &'static str,
+                    handler: H,
+                    describe: fn(Told<'_>) -> Told<'_>,
+                ) -> Self
+                where
+                    H: Handler<T, Agent>,
+                    T: 'static,
+                {
+                    self.on(MethodFilter::$filter, stringify!($method), path, handler, describe)
+                }
+            )+
+        }
+    };
+}
+
+methods! {
+    /// A route that looks.
+    get is GET;
+    /// A route that adds or starts something.
+    post is POST;
+    /// A route that changes something.
+    patch is PATCH;
+    /// A route that removes something.
+    delete is DELETE;
 }
 
 /// What is said of one route.
@@ -210,14 +209,26 @@ impl<'a> Told<'a> {
 
     /// What it answers.
     pub(super) fn answers<T: JsonSchema>(self) -> Self {
-        self.answers_as::<T>("application/json")
+        self.answers_as::<T>(&["application/json"])
     }
 
-    /// What it answers, in another form than JSON.
-    pub(super) fn answers_as<T: JsonSchema>(mut self, media: &str) -> Self {
+    /// That nobody needs a name to ask it.
+    pub(super) fn for_everybody(mut self) -> Self {
+        self.operation
+            .insert("description".to_owned(), "Takes no name. Over TCP nobody is told what is wrong.".into());
+        self.operation.insert("security".to_owned(), json!([]));
+        self.operation.remove("x-role");
+        self
+    }
+
+    /// What it answers, in other forms than JSON.
+    pub(super) fn answers_as<T: JsonSchema>(mut self, media: &[&str]) -> Self {
         let schema = self.schemas.subschema_for::<T>();
+        let content: Map<String, Value> =
+            media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
         let responses = json!({
-            "200": { "description": "Done", "content": { media: { "schema": schema } } },
+            "200": { "description": "Done", "content": content },
+            "429": { "$ref": "#/components/responses/TooMany" },
             "default": { "$ref": "#/components/responses/Problem" },
         });
         self.operation.insert("responses".to_owned(), responses);

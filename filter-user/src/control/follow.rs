@@ -14,6 +14,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event as Frame, KeepAlive};
 use filter_core::event::EventId;
 use filter_core::notation::parse_network;
+use filter_core::time::Instant;
 use futures_util::Stream;
 use futures_util::stream;
 use schemars::JsonSchema;
@@ -23,6 +24,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Problem;
 use super::events::read;
 use super::routes::Agent;
+use crate::clock;
 use crate::store::EventFilter;
 
 /// Readers at a time.
@@ -31,6 +33,8 @@ pub(super) const READERS_LIMIT: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often a reader hears that it is still connected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a reader is served before he has to come back, and to show once more who he is.
+const LIFE: Duration = Duration::from_mins(15);
 /// Events that are read at once.
 const BATCH: u32 = 500;
 
@@ -52,6 +56,7 @@ struct Reader {
     filter: EventFilter,
     /// Read and not yet sent, the next one last.
     waiting: Vec<Frame>,
+    until: Instant,
     _place: OwnedSemaphorePermit,
 }
 
@@ -79,7 +84,8 @@ pub(super) async fn follow(
         limit: Some(BATCH),
         ..EventFilter::default()
     };
-    let reader = Reader { agent, filter, waiting: Vec::new(), _place: place };
+    let reader =
+        Reader { agent, filter, waiting: Vec::new(), until: clock::instant().after(LIFE), _place: place };
     Ok(Sse::new(stream::unfold(reader, next)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
@@ -92,6 +98,9 @@ async fn newest(agent: &Agent) -> Result<EventId, Problem> {
 /// The next message; none ends the stream, which makes the reader come back.
 async fn next(mut reader: Reader) -> Option<(Result<Frame, Infallible>, Reader)> {
     while reader.waiting.is_empty() {
+        if clock::instant() >= reader.until {
+            return None;
+        }
         let filter = reader.filter.clone();
         let events = read(&reader.agent, move |history| history.events(&filter)).await.ok()?;
         let Some(last) = events.last() else {

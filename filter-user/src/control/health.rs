@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Agent, Problem};
@@ -18,7 +19,7 @@ use crate::kernel::View;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything is as it should be.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Healthy {
     /// Always true; whoever is not is answered 503.
     healthy: bool,

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use filter_core::import::{ENTRIES_LIMIT, End, ImportEntry, ImportRequest, Outcome, Wish};
 use filter_core::notation::parse_network;
 
+use super::access::Done;
+use super::change::Changed;
 use super::contract::Contract;
-use super::routes::{Agent, Answer, check};
+use super::routes::{Agent, check};
 use super::{Author, Problem};
 use crate::ips::{List, Request};
 
@@ -39,7 +41,7 @@ async fn blocks(
     State(agent): State<Agent>,
     ConnectInfo(author): ConnectInfo<Author>,
     body: Body,
-) -> Answer<Vec<Outcome>> {
+) -> Changed<Vec<Outcome>> {
     import(&agent, List::Blocks, author, body).await
 }
 
@@ -47,12 +49,12 @@ async fn never(
     State(agent): State<Agent>,
     ConnectInfo(author): ConnectInfo<Author>,
     body: Body,
-) -> Answer<Vec<Outcome>> {
+) -> Changed<Vec<Outcome>> {
     import(&agent, List::Never, author, body).await
 }
 
 /// Answers when the changes are durable.
-async fn import(agent: &Agent, list: List, Author(author): Author, body: Body) -> Answer<Vec<Outcome>> {
+async fn import(agent: &Agent, list: List, Author(author): Author, body: Body) -> Changed<Vec<Outcome>> {
     let Json(request) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let ImportRequest { entries, dry_run, ahead, force } = request;
     let dry_run = dry_run.then_some(ahead);
@@ -79,7 +81,20 @@ async fn import(agent: &Agent, list: List, Author(author): Author, body: Body) -
         let flushed = agent.store.flushed().await;
         flushed.map_err(|error| Problem::new(StatusCode::INSUFFICIENT_STORAGE, error))?;
     }
-    Ok(Json(outcomes.into_iter().flatten().collect()))
+    let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
+    let what = Done(told(list, &outcomes, dry_run));
+    Ok((Extension(what), Json(outcomes)))
+}
+
+/// An import in the words of the audit trail.
+fn told(list: List, outcomes: &[Outcome], dry_run: bool) -> String {
+    let taken = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Rejected { .. })).count();
+    let name = match list {
+        List::Blocks => "block list",
+        List::Never => "never-block list",
+    };
+    let verb = if dry_run { "tried to put" } else { "put" };
+    format!("{verb} {taken} of {} entries on the {name}", outcomes.len())
 }
 
 /// An entry whose values are possible, or why they are not.

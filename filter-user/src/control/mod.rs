@@ -7,10 +7,12 @@ mod access;
 mod change;
 mod client;
 mod contract;
+mod door;
 mod events;
 mod follow;
 mod health;
 mod import;
+mod listed;
 mod metrics;
 mod problem;
 mod reports;
@@ -32,11 +34,12 @@ use tokio::net::{UnixListener, UnixStream};
 
 pub use access::{Access, Done, Fingerprint, Identity, Notice, SIGN_IN_LASTS, SignInFault, SignedIn, Undo};
 pub use client::{Client, ClientError};
+pub use door::Door;
 pub use problem::Problem;
 pub use reports::Heard;
-pub use routes::{Agent, Turns, router};
+pub use routes::{Agent, Turns, document, router};
 pub use settings::{About, LimitsView, PolicyView, Settings, Trial, Tried, Weight};
-pub use statistics::{HOURS, Statistics};
+pub use statistics::Statistics;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;

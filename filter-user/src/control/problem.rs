@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize, JsonSchema)]
+#[error("{detail}")]
 pub struct Problem {
     /// The status of HTTP.
     pub status: u16,

@@ -7,15 +7,15 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
 use axum::{Json, Router, middleware};
 use filter_core::admin::{
     BlockView, COMMENT_LIMIT, ChangeRequest, Coverage, InterfaceView, KernelTotals, LONGEST_BLOCK_MINUTES,
     ListRequest, LogView, Removed, StatusView,
 };
 use filter_core::decision::Never;
-use filter_core::engine::{FEED_LIMIT, Refusal, is_feed};
+use filter_core::engine::{FEED_LIMIT, is_feed};
 use filter_core::event::Event;
+use filter_core::listed::Listed;
 use filter_core::neighbourhood::Nearest;
 use filter_core::notation::parse_network;
 use filter_core::open::{Ended, OpenSessions};
@@ -26,12 +26,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
+use super::change::{Changed, blocked, done, exempted, unblocked, unexempted};
 use super::contract::{Contract, DOCUMENT};
 use super::settings::{About, PolicyView, Settings};
 use super::statistics::Statistics;
 use super::{
-    Access, Author, Problem, access, change, events, follow, health, import, metrics, reports, sessions,
-    settings, statistics,
+    Access, Author, Door, Problem, access, change, events, follow, health, import, listed, metrics, reports,
+    sessions, settings, statistics,
 };
 use crate::agent::{ReloadError, Reloader};
 use crate::clock;
@@ -59,6 +60,8 @@ pub struct Agent {
     pub ids: Option<IdsLog>,
     /// What only so many may do at a time.
     pub turns: Turns,
+    /// The TCP side, if there is one.
+    pub web: Option<Door>,
     /// What credentials of reports are hashed with.
     pub login_key: LoginKey,
     /// The logs of other programs that are read.
@@ -96,21 +99,37 @@ pub fn router(agent: Agent) -> Router {
     // The document describes itself, so it is there only when all routes are.
     let document = Arc::new(OnceLock::new());
     let text = Arc::clone(&document);
-    let show = move || async move { Json(text.get().cloned().unwrap_or(Value::Null)) };
-    let contract = Contract::new().get(DOCUMENT, show, |told| told.does("This document").answers::<Value>());
-    let (router, described) =
-        lists(access::describe(reports::describe(import::describe(looking(contract))))).finish();
+    let (router, described) = routes(move || text.get().cloned().unwrap_or(Value::Null));
     // Nobody else sets it.
     let _ = document.set(described);
-    router.merge(watching()).layer(audit).with_state(agent)
+    router.layer(audit).with_state(agent)
+}
+
+/// The description of every route, as the agent serves it.
+pub fn document() -> Value {
+    routes(|| Value::Null).1
+}
+
+/// Every route, and their description; it is shown by what is said here.
+fn routes(shown: impl FnOnce() -> Value + Clone + Send + Sync + 'static) -> (Router<Agent>, Value) {
+    let show = move || async move { Json(shown()) };
+    let contract = Contract::new().get(DOCUMENT, show, |told| told.does("This document").answers::<Value>());
+    lists(access::describe(reports::describe(import::describe(watching(looking(contract)))))).finish()
 }
 
 /// What programs look at that have formats of their own.
-fn watching() -> Router<Agent> {
-    Router::new()
-        .route("/metrics", get(metrics::show))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+fn watching(contract: Contract) -> Contract {
+    contract
+        .get("/metrics", metrics::show, |told| {
+            told.does("Every number that is worth a curve, for Prometheus")
+                .answers_as::<String>(&["text/plain", "application/openmetrics-text"])
+        })
+        .get("/health/live", health::live, |told| {
+            told.does("Whether the engine answers").answers::<health::Healthy>().for_everybody()
+        })
+        .get("/health/ready", health::ready, |told| {
+            told.does("Whether the agent can do what it is for").answers::<health::Healthy>().for_everybody()
+        })
 }
 
 /// What can be looked at, and what is done to all at once.
@@ -139,7 +158,7 @@ fn looking(contract: Contract) -> Contract {
         .get("/api/v1/events/follow", follow::follow, |told| {
             told.does("The event log as it grows, as server-sent events")
                 .asks::<follow::Wanted>()
-                .answers_as::<String>("text/event-stream")
+                .answers_as::<String>(&["text/event-stream"])
         })
         .get("/api/v1/why", events::why, |told| {
             told.does("Why an address is blocked, or what covers a network; ask about one of both")
@@ -168,7 +187,7 @@ fn lists(contract: Contract) -> Contract {
     const BLOCKS: &str = "/api/v1/blocks";
     const NEVER: &str = "/api/v1/never";
     contract
-        .get(BLOCKS, list_blocks, |told| {
+        .get(BLOCKS, listed::blocks, |told| {
             told.does("The block list, or what of it is in and around a network")
                 .asks::<Around>()
                 .answers::<Vec<BlockView>>()
@@ -186,6 +205,11 @@ fn lists(contract: Contract) -> Contract {
         })
         .delete(BLOCKS, remove_block, |told| {
             told.does("Removes a block").asks::<Named>().answers::<Removed>()
+        })
+        .get("/api/v1/blocks/search", listed::search, |told| {
+            told.does("Blocks that are meant, a page at a time, with what the kernel has dropped")
+                .asks::<listed::Asked>()
+                .answers::<Listed>()
         })
         .get("/api/v1/blocks/test", change::test, |told| {
             told.does("Whether an address is covered").asks::<change::Address>().answers::<Coverage>()
@@ -233,6 +257,7 @@ async fn status(State(agent): State<Agent>) -> Answer<StatusView> {
         offences: counts.offences,
         offences_lost: agent.inbox.lost(),
         messages: agent.services.iter().map(|service| service.traffic().messages()).sum(),
+        web: agent.web.as_ref().map(Door::view),
         ..StatusView::clone(&agent.fixed)
     }))
 }
@@ -278,15 +303,6 @@ async fn reload(State(agent): State<Agent>) -> Answer<Vec<&'static str>> {
     })
 }
 
-async fn list_blocks(
-    State(agent): State<Agent>,
-    query: Result<Query<Around>, QueryRejection>,
-) -> Answer<Vec<BlockView>> {
-    let network = Around::read(query)?;
-    let request = |answer| Request::Blocks { network, answer };
-    agent.inbox.ask(request).await.map(Json).ok_or_else(Problem::stopping)
-}
-
 async fn list_nevers(
     State(agent): State<Agent>,
     query: Result<Query<Around>, QueryRejection>,
@@ -300,77 +316,62 @@ async fn add_block(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     body: Result<Json<ListRequest>, JsonRejection>,
-) -> Answer<BlockView> {
+) -> Changed<BlockView> {
     let wish = Wish::read(body)?;
     let Wish { network, span, comment, force, feed } = wish;
     if let Some(feed) = feed {
+        let what = |view: &BlockView| format!("{}, filed by {}", blocked(view), view.block.author);
         let request = |answer| Request::FileBlock { network, span, reason: comment, feed, answer };
-        return done(&agent, agent.inbox.ask(request).await).await;
+        return done(&agent, agent.inbox.ask(request).await, what).await;
     }
     let request = |answer| Request::Block { network, span, comment, author, force, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    done(&agent, agent.inbox.ask(request).await, blocked).await
 }
 
 async fn add_never(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     body: Result<Json<ListRequest>, JsonRejection>,
-) -> Answer<Never> {
+) -> Changed<Never> {
     let Wish { network, span, comment, force, feed: _ } = Wish::read(body)?;
     let request = |answer| Request::Never { network, span, comment, author, force, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    done(&agent, agent.inbox.ask(request).await, exempted).await
 }
 
 async fn remove_block(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
-) -> Answer<Removed> {
+) -> Changed<Removed> {
     let (network, feed) = Named::read(query)?;
     if let Some(feed) = feed {
         let request = |answer| Request::UnfileBlock { network, feed, answer };
-        return done(&agent, agent.inbox.ask(request).await).await;
+        return done(&agent, agent.inbox.ask(request).await, unblocked).await;
     }
     let request = |answer| Request::Unblock { network, author, answer };
-    done(&agent, agent.inbox.ask(request).await).await
+    done(&agent, agent.inbox.ask(request).await, unblocked).await
 }
 
 async fn remove_never(
     State(agent): State<Agent>,
     ConnectInfo(Author(author)): ConnectInfo<Author>,
     query: Result<Query<Named>, QueryRejection>,
-) -> Answer<Removed> {
+) -> Changed<Removed> {
     let (network, _) = Named::read(query)?;
     let request = |answer| Request::ForgetNever { network, author, answer };
-    done(&agent, agent.inbox.ask(request).await).await
-}
-
-/// Answers when the change is durable.
-pub(super) async fn done<T>(agent: &Agent, result: Option<Result<T, Refusal>>) -> Answer<T> {
-    let answer = result.ok_or_else(Problem::stopping)?.map_err(|refusal| {
-        let status = match refusal {
-            Refusal::NotListed { .. } => StatusCode::NOT_FOUND,
-            Refusal::BuiltIn(_) | Refusal::TooWide(_) => StatusCode::CONFLICT,
-            Refusal::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
-        };
-        Problem::new(status, refusal)
-    })?;
-    match agent.store.flushed().await {
-        Ok(()) => Ok(Json(answer)),
-        Err(error) => Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, error)),
-    }
+    done(&agent, agent.inbox.ask(request).await, unexempted).await
 }
 
 /// The network whose entries, in and around it, are wanted; none: all.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Around {
+pub(super) struct Around {
     /// An address, a CIDR or a wildcard.
     network: Option<String>,
 }
 
 impl Around {
-    fn read(query: Result<Query<Self>, QueryRejection>) -> Result<Option<IpNet>, Problem> {
+    pub(super) fn read(query: Result<Query<Self>, QueryRejection>) -> Result<Option<IpNet>, Problem> {
         let Query(Self { network }) =
             query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
         let read = network.map(|text| parse_network(&text)).transpose();

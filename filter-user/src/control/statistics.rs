@@ -1,7 +1,7 @@
 //! What the last day was like, and who is nearest to being blocked.
 //!
-//! It takes a look at the whole log of that day and at every client with a score, so the answer is made once for all who ask
-//! within the same few seconds.
+//! It takes a look at the log of that day and at every client with a score, so the answer is made once for all who ask within the
+//! same few seconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,12 @@ use super::events::read;
 use super::routes::{Agent, Answer};
 use crate::clock;
 use crate::ips::Request;
+use crate::store::Day;
 
 /// How long an answer is good for.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_secs(2);
 /// Clients that are named.
 const NAMED: usize = 10;
-/// Hours that are looked at.
-pub const HOURS: usize = 24;
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,11 +44,19 @@ pub struct Statistics {
 
 /// The last answer, for who asks next.
 #[derive(Debug, Default)]
-pub(super) struct Latest(Mutex<Option<(Instant, Arc<Statistics>)>>);
+pub(super) struct Latest(Mutex<Kept>);
+
+/// What is kept between two who ask.
+#[derive(Debug, Default)]
+struct Kept {
+    day: Day,
+    latest: Option<(Instant, Arc<Statistics>)>,
+}
 
 pub(super) async fn show(State(agent): State<Agent>) -> Answer<Statistics> {
     // Who comes while it is being made waits for it, and does not make another one.
-    let mut latest = agent.turns.statistics.0.lock().await;
+    let mut kept = agent.turns.statistics.0.lock().await;
+    let Kept { day, latest } = &mut *kept;
     let now = clock::now();
     if let Some((made, statistics)) = latest.as_ref()
         && now.instant.since(*made) < FRESH
@@ -59,7 +66,15 @@ pub(super) async fn show(State(agent): State<Agent>) -> Answer<Statistics> {
     let found = agent.inbox.ask(Request::Nearest).await;
     let Nearest { watched, threshold, clients: mut nearest } = found.ok_or_else(Problem::stopping)?;
     nearest.truncate(NAMED);
-    let events = read(&agent, move |history| history.hours(now.wall, HOURS)).await?;
+    // If it cannot be read, the next one who asks begins anew.
+    let mut counted = std::mem::take(day);
+    let (counted, events) = read(&agent, move |history| {
+        counted.read(history, now.wall)?;
+        let events = counted.hours(now.wall);
+        Ok((counted, events))
+    })
+    .await?;
+    *day = counted;
     let statistics = Arc::new(Statistics { time: now.wall, events, watched, threshold, nearest });
     *latest = Some((now.instant, Arc::clone(&statistics)));
     Ok(Json(Statistics::clone(&statistics)))

@@ -10,7 +10,6 @@ mod listener;
 mod protection;
 mod refusal;
 mod relay;
-mod renewal;
 mod service;
 mod stream;
 mod traffic;

@@ -14,12 +14,12 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use super::header::HeaderError;
-use super::renewal::Renewal;
 use super::{Backend, Edge, Protection, Traffic, listener};
 use crate::clock;
 use crate::config::ServiceConfig;
 use crate::ips::{Arrival, BookId, Counts};
 use crate::pace::Pace;
+use crate::renewal::Renewal;
 use crate::tls::Front;
 
 /// One service.

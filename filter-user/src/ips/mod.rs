@@ -24,6 +24,7 @@ use filter_core::engine::Refusal;
 use filter_core::event::{Drop, Success};
 use filter_core::import::{Outcome, Wish};
 use filter_core::limits::Limits;
+use filter_core::listed::{Listed, Search};
 use filter_core::login::LoginStanding;
 use filter_core::neighbourhood::{Nearest, Neighbourhood};
 use filter_core::offence::Offence;
@@ -170,13 +171,25 @@ pub enum Request {
         /// Where the outcomes go, in the order of the wishes.
         answer: oneshot::Sender<Vec<Outcome>>,
     },
-    /// List the blocks.
+    /// List the blocks in and around a network.
     Blocks {
-        /// In and around this network; none: all.
-        network: Option<IpNet>,
+        /// Which.
+        network: IpNet,
         /// Where they go.
         answer: oneshot::Sender<Vec<BlockView>>,
     },
+    /// List the blocks behind a network, or from the beginning, but only so many: the list may hold millions, and whoever is judged
+    /// meanwhile waits.
+    BlocksAfter {
+        /// Behind this one.
+        network: Option<IpNet>,
+        /// How many.
+        limit: usize,
+        /// Where they go.
+        answer: oneshot::Sender<Vec<BlockView>>,
+    },
+    /// Search the blocks.
+    Search(Search, oneshot::Sender<Listed>),
     /// Exempt a network.
     Never {
         /// Who.

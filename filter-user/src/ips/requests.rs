@@ -96,12 +96,13 @@ impl Ips {
     /// Answers what changes nothing.
     fn tell(&mut self, question: Request, now: Now) {
         match question {
-            Request::Blocks { network: None, answer } => {
-                drop(answer.send(self.engine.blocks(now.instant).collect()));
+            Request::BlocksAfter { network, limit, answer } => {
+                drop(answer.send(self.engine.blocks_after(network, now.instant).take(limit).collect()));
             }
-            Request::Blocks { network: Some(network), answer } => {
+            Request::Blocks { network, answer } => {
                 drop(answer.send(self.engine.blocks_around(network, now.instant)));
             }
+            Request::Search(search, answer) => drop(answer.send(self.engine.search(&search, now.instant))),
             Request::Nevers { network, answer } => {
                 let is_wanted = |never: &&Never| {
                     let near =

@@ -181,6 +181,13 @@ impl View {
         Ok(VerdictView { address, verdict, reason: judgement.reason.name(), blocks, never })
     }
 
+    /// What the kernel holds of exactly this block.
+    pub fn block(&self, network: &IpNet) -> Option<BlockedView> {
+        let around = self.maps.blocks.covering(network.network());
+        let found = around.into_iter().find(|(held, _)| held == network)?;
+        Some(blocked(found, clock::now()))
+    }
+
     /// Both lists; of a network, the entries in it and around it.
     pub fn dump(&self, of: Option<IpNet>) -> Result<DumpView, KernelError> {
         let now = clock::now();

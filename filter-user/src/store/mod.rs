@@ -6,6 +6,7 @@
 
 mod access;
 mod backup;
+mod day;
 mod history;
 mod readable;
 mod schema;
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 
 pub use access::{AccessRecord, Accounts};
 pub use backup::{BackupError, Copied, backup};
+pub use day::{Day, HOURS};
 pub use history::{EVENTS_LIMIT, EventFilter, History, PAGE_LIMIT};
 pub use writer::{Entry, Mark};
 use writer::{Job, Trouble};

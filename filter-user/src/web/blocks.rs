@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
-use filter_core::admin::{BlockView, LONGEST_BLOCK_MINUTES, Why};
+use filter_core::admin::{LONGEST_BLOCK_MINUTES, Why};
 use filter_core::decision::Origin;
+use filter_core::listed::{Listed, ListedBlock, Order};
 use filter_core::notation::parse_network;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
@@ -13,11 +14,18 @@ use serde::{Deserialize, Serialize};
 use super::Web;
 use super::api::{Api, encode};
 use super::page::{self, Page, csrf};
-use super::pager::{self, Part};
-use super::value::{client, client_path, left, network, origin, rows, time};
+use super::pager::{self, Part, ROWS};
+use super::value::{client, client_path, duration, left, network, number, origin, rows, time};
 use crate::clock;
 
 const HERE: &str = "/blocks";
+/// Where blocks come from.
+const ORIGINS: [Origin; 4] = [Origin::Smtp, Origin::Login, Origin::Manual, Origin::Feed];
+/// How they can be ordered.
+const ORDERS: [(Order, &str); 3] =
+    [(Order::Since, "the latest first"), (Order::Until, "the next to end"), (Order::Network, "network")];
+/// How they are, if nobody has chosen.
+const USUAL: Order = Order::Since;
 
 /// Which entries are looked at.
 #[derive(Debug, Default, Clone, Deserialize, Serialize)]
@@ -26,30 +34,31 @@ pub(super) struct Wanted {
     /// An address, a network, or a part of the reason.
     q: String,
     origin: String,
+    sort: String,
     offset: usize,
 }
 
 impl Wanted {
-    fn lets(&self, view: &BlockView) -> bool {
-        let block = &view.block;
-        let is_near = if let Ok(wanted) = parse_network(&self.q) {
-            wanted.contains(&block.network) || block.network.contains(&wanted)
-        } else {
-            let text = format!("{} {} {}", block.network, block.reason, block.author).to_lowercase();
-            text.contains(&self.q.to_lowercase())
-        };
-        is_near && (self.origin.is_empty() || block.origin.name() == self.origin)
+    /// What the API is asked. What is no name of anything is left out, as if it had not been chosen.
+    fn route(&self) -> String {
+        let text = if parse_network(&self.q).is_ok() { "network" } else { "q" };
+        let is_origin = ORIGINS.into_iter().any(|origin| origin.name() == self.origin);
+        let origin = if is_origin { format!("&origin={}", self.origin) } else { String::new() };
+        let order = Order::named(&self.sort).unwrap_or(USUAL).name();
+        let q = encode(&self.q);
+        format!("/api/v1/blocks/search?{text}={q}{origin}&sort={order}&offset={}&limit={ROWS}", self.offset)
     }
 
     fn link(&self, offset: usize) -> String {
-        format!("{HERE}?q={}&origin={}&offset={offset}", encode(&self.q), encode(&self.origin))
+        let [q, origin, sort] = [&self.q, &self.origin, &self.sort].map(|text| encode(text));
+        format!("{HERE}?q={q}&origin={origin}&sort={sort}&offset={offset}")
     }
 }
 
 pub(super) async fn show(State(web): State<Web>, api: Api, Query(wanted): Query<Wanted>) -> Response {
     let wanted = Wanted { q: wanted.q.trim().to_owned(), ..wanted };
-    let blocks: Vec<BlockView> = match api.get("/api/v1/blocks").await {
-        Ok(blocks) => blocks,
+    let listed: Listed = match api.get(&wanted.route()).await {
+        Ok(listed) => listed,
         Err(problem) => return page::problem(&api, HERE, &problem).into_response(),
     };
     let covered = match wanted.q.parse::<IpAddr>() {
@@ -58,9 +67,9 @@ pub(super) async fn show(State(web): State<Web>, api: Api, Query(wanted): Query<
         }
         Err(_) => None,
     };
-    let total = blocks.len();
-    let matching = blocks.into_iter().filter(|view| wanted.lets(view)).collect();
-    let part = Part::of(matching, wanted.offset);
+    let Listed { total, matching, blocks } = listed;
+    let matching = usize::try_from(matching).unwrap_or(usize::MAX);
+    let part = Part { items: blocks, total: matching, offset: wanted.offset };
     let notice = web.access.take(&api.identity).await;
     let content = html! {
         div.head {
@@ -87,8 +96,16 @@ fn search(wanted: &Wanted) -> Markup {
                     label for="origin" { "Origin" }
                     select id="origin" name="origin" {
                         option value="" { "all" }
-                        @for origin in [Origin::Smtp, Origin::Login, Origin::Manual, Origin::Feed] {
+                        @for origin in ORIGINS {
                             option value=(origin.name()) selected[wanted.origin == origin.name()] { (origin.name()) }
+                        }
+                    }
+                }
+                div {
+                    label for="sort" { "Sorted by" }
+                    select id="sort" name="sort" {
+                        @for (order, name) in ORDERS {
+                            option value=(order.name()) selected[Order::named(&wanted.sort).unwrap_or(USUAL) == order] { (name) }
                         }
                     }
                 }
@@ -119,12 +136,15 @@ fn coverage(why: &Why) -> Markup {
     }
 }
 
-fn entries(api: &Api, wanted: &Wanted, part: &Part<BlockView>, total: usize) -> Markup {
+fn entries(api: &Api, wanted: &Wanted, part: &Part<ListedBlock>, total: u64) -> Markup {
     if total == 0 {
         return html! { p.empty { b { "Nobody is blocked" } "Clients that reach the threshold appear here by themselves." } };
     }
     if part.total == 0 {
-        return html! { p.empty { b { "No entry matches" } a href=(HERE) { "Show all " (total) } } };
+        return html! { p.empty { b { "No entry matches" } a href=(HERE) { "Show all " (number(total)) } } };
+    }
+    if part.items.is_empty() {
+        return html! { p.empty { b { "There are fewer entries now" } a href=(wanted.link(0)) { "Back to the first page" } } };
     }
     let now = clock::now().wall;
     let can_change = api.can_change();
@@ -134,11 +154,13 @@ fn entries(api: &Api, wanted: &Wanted, part: &Part<BlockView>, total: usize) -> 
         ("Origin", ""),
         ("Left", "num"),
         ("Until", "time"),
+        ("Dropped", "num"),
         ("Reason", ""),
         ("By", ""),
         ("", "fit"),
     ];
-    let row = |view: &BlockView| {
+    let row = |listed: &ListedBlock| {
+        let ListedBlock { view, packets, last_drop, .. } = listed;
         let block = &view.block;
         vec![
             html! { @if can_change {
@@ -148,6 +170,13 @@ fn entries(api: &Api, wanted: &Wanted, part: &Part<BlockView>, total: usize) -> 
             origin(block.origin),
             left(block.until, now),
             time(block.until),
+            html! {
+                @match packets {
+                    Some(packets) => (number(*packets)),
+                    None => span.muted { "at accept" },
+                }
+                @if let Some(last) = last_drop { div.small.muted { (duration(now.since(*last))) " ago" } }
+            },
             html! {
                 (block.reason)
                 @if let Some(never) = &view.overridden_by {

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use filter_core::admin::{BlockView, ListRequest, Removed};
+use filter_core::admin::{BlockView, ListRequest, Removed, Why};
 use filter_core::decision::Never;
 use filter_core::import::{ENTRIES_LIMIT, ImportEntry, ImportRequest, Outcome};
 use filter_core::notation::parse_network;
@@ -12,7 +12,7 @@ use super::Web;
 use super::api::{Api, encode};
 use super::fields::Fields;
 use super::page::{Page, csrf};
-use super::value::network;
+use super::value::{network, number};
 use crate::control::{Identity, Notice, Problem, Undo};
 use crate::ips::List;
 
@@ -174,6 +174,9 @@ async fn remove(web: &Web, api: &Api, fields: &Fields, list: List) -> Response {
             "; remove that, too, if it is to have an effect.",
         ]);
     }
+    if let ([one], List::Blocks) = (removed.as_slice(), list) {
+        text += &effect(api, one).await;
+    }
     let is_fault = removed.is_empty() && !faults.is_empty();
     faults.truncate(3);
     for fault in faults {
@@ -187,6 +190,24 @@ async fn remove(web: &Web, api: &Api, fields: &Fields, list: List) -> Response {
     told(web, api, &back, Notice { text: text.trim().to_owned(), is_fault, undo }).await
 }
 
+/// What a removal has come to, for the first address of the network.
+async fn effect(api: &Api, network: &ipnet::IpNet) -> String {
+    let address = network.network();
+    let route = format!("/api/v1/why?address={}", encode(&address.to_string()));
+    let Ok(Why { standing, kernel, .. }) = api.get::<Why>(&route).await else { return String::new() };
+    if standing.refused_by.is_some() {
+        return String::new();
+    }
+    let score = format!(" Its score is {} of {}.", number(standing.score), number(standing.threshold.into()));
+    match kernel {
+        Some(kernel) if kernel.verdict == "drop" => {
+            format!(" The kernel still drops its packets ({}).{score}", kernel.reason)
+        }
+        Some(_) => format!(" The kernel passes its connections.{score}"),
+        None => format!(" Its connections are accepted.{score}"),
+    }
+}
+
 /// The entries of these names as they are now.
 async fn kept(api: &Api, list: List, named: &[&str]) -> Result<Vec<ImportEntry>, Problem> {
     let networks: Vec<_> = named.iter().filter_map(|name| parse_network(name).ok()).collect();
@@ -194,7 +215,7 @@ async fn kept(api: &Api, list: List, named: &[&str]) -> Result<Vec<ImportEntry>,
     for network in networks {
         let address = encode(&network.network().to_string());
         // What covers its first address; its own entry is among them.
-        let standing: filter_core::admin::Why = api.get(&format!("/api/v1/why?address={address}")).await?;
+        let standing: Why = api.get(&format!("/api/v1/why?address={address}")).await?;
         let entry = match list {
             List::Blocks => {
                 standing.standing.blocks.into_iter().find(|view| view.block.network == network).map(

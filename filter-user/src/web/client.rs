@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
+use super::server::Peer;
 use crate::config::Config;
 
 /// What a request's head must agree with.
@@ -31,14 +32,16 @@ impl Doorplate {
     }
 
     /// Who asks: the last address that no trusted proxy has.
-    pub(super) fn visitor(&self, peer: IpAddr, headers: &HeaderMap) -> Visitor {
+    pub(super) fn visitor(&self, peer: Peer, headers: &HeaderMap) -> Visitor {
         let is_proxy = |address: IpAddr| self.proxies.iter().any(|network| network.contains(&address));
-        let mut visitor = Visitor { address: peer.to_canonical(), is_private: false };
+        let mut visitor = Visitor { address: peer.address.ip().to_canonical(), is_private: peer.has_tls };
         if !is_proxy(visitor.address) {
             return visitor;
         }
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        visitor.is_private = text("x-forwarded-proto").eq_ignore_ascii_case("https");
+        if let Some(scheme) = headers.get("x-forwarded-proto") {
+            visitor.is_private = scheme.as_bytes().eq_ignore_ascii_case(b"https");
+        }
         for part in text("x-forwarded-for").rsplit(',') {
             let Ok(address) = part.trim().parse::<IpAddr>() else { break };
             visitor.address = address.to_canonical();
@@ -125,10 +128,19 @@ mod tests {
     fn only_a_trusted_proxy_may_say_who_asks() {
         let forwarded =
             [("x-forwarded-for", "10.9.9.9, 203.0.113.7, 192.0.2.8"), ("x-forwarded-proto", "https")];
-        let through = |peer: &str| plate().visitor(peer.parse().unwrap(), &headers(&forwarded));
+        let through = |peer: &str, has_tls, headers: &HeaderMap| {
+            plate().visitor(Peer { address: (peer.parse::<IpAddr>().unwrap(), 443).into(), has_tls }, headers)
+        };
+        let forwarded = headers(&forwarded);
         let proxied = Visitor { address: "203.0.113.7".parse().unwrap(), is_private: true };
-        assert_eq!(through("127.0.0.1"), proxied);
+        assert_eq!(through("127.0.0.1", false, &forwarded), proxied);
         let direct = Visitor { address: "198.51.100.1".parse().unwrap(), is_private: false };
-        assert_eq!(through("198.51.100.1"), direct);
+        assert_eq!(through("198.51.100.1", false, &forwarded), direct);
+        assert!(through("198.51.100.1", true, &HeaderMap::new()).is_private, "our own TLS");
+        let in_clear = headers(&[("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "http")]);
+        assert!(
+            !through("127.0.0.1", true, &in_clear).is_private,
+            "TLS of the proxy's, and none of its client's"
+        );
     }
 }

@@ -9,12 +9,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use filter_core::admin::{BlockView, Standing, Why};
 use filter_core::event::Event;
+use filter_core::open::OpenSessions;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Web;
 use super::api::{Api, encode};
 use super::page::{self, Page, csrf};
+use super::pager::ROWS;
+use super::sessions;
 use super::value::{
     bytes, client as link, client_path, duration, event_cost, event_detail, event_name, left, network,
     number, origin, rows, time,
@@ -46,10 +49,22 @@ pub(super) async fn show(State(web): State<Web>, api: Api, Query(wanted): Query<
     };
     let notice = web.access.take(&api.identity).await;
     let address = why.standing.address;
+    let scope = encode(&why.standing.scope.to_string());
+    let open =
+        api.get::<OpenSessions>(&format!("/api/v1/sessions?network={scope}&sort=age&limit={ROWS}")).await;
     let content = html! {
         div.head { div { h1.mono { (address) } p { "scored and blocked as " span.mono { (network(&why.standing.scope)) } } } }
         div id="verdict" data-live { (verdict(&api, &why.standing)) }
         div id="sums" data-live { (sums(&why)) }
+        section.card aria-labelledby="sessions-head" {
+            h2 id="sessions-head" { "Open sessions" }
+            div id="sessions" data-live {
+                @match &open {
+                    Ok(open) => (sessions::of_client(&api, open, &client_path(address))),
+                    Err(problem) => p.notice.warn role="alert" { (problem.detail) },
+                }
+            }
+        }
         div.grid {
             section.card aria-labelledby="kernel-head" {
                 h2 id="kernel-head" { "In the kernel" }
@@ -117,6 +132,9 @@ fn verdict(api: &Api, standing: &Standing) -> Markup {
                 p { "Its score is " (number(standing.score)) " of " (number(standing.threshold.into())) "; " (number(missing)) " more would block it." }
             }
             @if api.can_change() {
+                @if !standing.blocks.is_empty() {
+                    p.small.muted { "Unblocking works at once: new connections pass, and the events that led to the block count no more." }
+                }
                 div.row-actions.left {
                     @for view in &standing.blocks { (unblock(api, view, address)) }
                     @if refusing.is_none() && standing.blocks.is_empty() {

@@ -4,7 +4,8 @@ use filter_core::offence::Kind;
 use maud::{Markup, html};
 
 use super::value::{client, number, rows};
-use crate::control::{HOURS, Statistics};
+use crate::control::Statistics;
+use crate::store::HOURS;
 
 /// Kinds of events that are shown; the others are rarer.
 const SHOWN: usize = 10;

@@ -12,7 +12,7 @@ use super::Web;
 use super::api::{Api, encode};
 use super::page::{self, Page};
 use super::value::{client, event_cost, event_detail, event_name, number, rows, time};
-use crate::cli::table;
+use crate::cli::as_csv;
 use crate::clock;
 use crate::control::Problem;
 use crate::store::PAGE_LIMIT;
@@ -45,15 +45,7 @@ pub(super) struct Wanted {
 impl Wanted {
     fn route(&self, limit: u64) -> String {
         let mut route = format!("/api/v1/events?limit={limit}");
-        if !self.network.trim().is_empty() {
-            // As it was typed, if it cannot be read: the API says what is wrong with it.
-            let network = parse_network(&self.network)
-                .map_or_else(|_| self.network.clone(), |network| network.to_string());
-            route.extend(["&network=", &encode(&network)]);
-        }
-        if !self.kind.is_empty() {
-            route.extend(["&kind=", &encode(&self.kind)]);
-        }
+        self.filter(&mut route);
         if self.minutes > 0 {
             let since =
                 clock::now().wall.before(std::time::Duration::from_secs(self.minutes.saturating_mul(60)));
@@ -65,9 +57,29 @@ impl Wanted {
         route
     }
 
+    /// Adds whose events, and of which kind.
+    fn filter(&self, route: &mut String) {
+        if !self.network.trim().is_empty() {
+            // As it was typed, if it cannot be read: the API says what is wrong with it.
+            let network = parse_network(&self.network)
+                .map_or_else(|_| self.network.clone(), |network| network.to_string());
+            route.extend(["&network=", &encode(&network)]);
+        }
+        if !self.kind.is_empty() {
+            route.extend(["&kind=", &encode(&self.kind)]);
+        }
+    }
+
     fn link(&self, path: &str, more: &str) -> String {
         let Self { network, kind, minutes, .. } = self;
         format!("{path}?network={}&kind={}&minutes={minutes}{more}", encode(network), encode(kind))
+    }
+
+    /// Where the log is followed.
+    fn stream(&self) -> String {
+        let mut route = "/api/v1/events/follow?".to_owned();
+        self.filter(&mut route);
+        route
     }
 
     fn follows(&self) -> bool {
@@ -83,7 +95,12 @@ pub(super) async fn show(State(web): State<Web>, api: Api, Query(wanted): Query<
         Err(problem) => (html! { p.notice.fault role="alert" { (problem.detail) } }, problem.status),
     };
     let content = html! {
-        div.head { div { h1 { "Event log" } p { "What clients did, and what was decided about them." } } }
+        div.head {
+            div { h1 { "Event log" } p { "What clients did, and what was decided about them." } }
+            @if wanted.follows() && status == 200 {
+                span.badge.good id="following" role="status" data-follow=(wanted.stream()) { "reload to see more" }
+            }
+        }
         (filters(&wanted))
         (content)
     };
@@ -172,47 +189,4 @@ pub(super) async fn export(api: Api, Query(wanted): Query<Wanted>) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(name));
     response
-}
-
-fn as_csv(events: &[Event]) -> String {
-    let mut text = "id,time,network,event,kind,multiplier,score,detail\r\n".to_owned();
-    for event in events {
-        let kind = match &event.what {
-            What::Offence { kind, .. } => kind.name(),
-            _ => "",
-        };
-        let (cost, score) = event_cost(event)
-            .map_or_else(<(String, String)>::default, |(cost, score)| (cost.to_string(), score.to_string()));
-        let cells = [
-            event.id.0.to_string(),
-            table::time(event.happened()),
-            table::network(&event.network),
-            event.what.name().to_owned(),
-            kind.to_owned(),
-            cost,
-            score,
-            event_detail(event),
-        ];
-        let cells: Vec<_> = cells.iter().map(|cell| quoted(cell)).collect();
-        text += &cells.join(",");
-        text += "\r\n";
-    }
-    text
-}
-
-/// A cell (RFC 4180). What a client sent must not become a formula of a spreadsheet either.
-fn quoted(cell: &str) -> String {
-    let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("\"{guard}{}\"", cell.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_neither_more_cells_nor_a_formula() {
-        assert_eq!(quoted("a\",\"b"), "\"a\"\",\"\"b\"");
-        assert_eq!(quoted("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
-    }
 }

@@ -3,6 +3,8 @@
 //! A change that a browser asks for must come from a page of ours: the origin must be this one, and the form (or the
 //! header `X-Gatepost-Csrf`) must carry what only pages of this sign-in know.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -21,34 +23,44 @@ const FORM_LIMIT: usize = 262_144;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// For how long a browser asks this host by TLS only: thirty days. It is the whole host, whatever the port, so not its subdomains
+/// and not for ever.
+const STRICT_TRANSPORT: &str = "max-age=2592000";
+
 /// Lets a request through, or answers it.
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    if let Some(answer) = health::answer(&web.api, request.method().clone(), &path).await {
-        return dress(answer, &path);
-    }
-    let response = match check(&web, request).await {
-        Ok(request) => next.run(request).await,
-        Err(refusal) => *refusal,
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "nobody is at the other end");
+        return problem.into_response();
     };
-    dress(response, &path)
+    let response = match check(&web, request, peer).await {
+        Ok(request) => next.run(request).await,
+        Err(answer) => *answer,
+    };
+    dress(response, &path, peer.has_tls)
 }
 
-async fn check(web: &Web, mut request: Request) -> Result<Request, Box<Response>> {
+/// The request, if it may go on; else its answer.
+async fn check(web: &Web, mut request: Request, peer: Peer) -> Result<Request, Box<Response>> {
     let path = request.uri().path().to_owned();
     let refuse = |status, detail: &str| Box::new(answer(&path, Problem::new(status, detail)));
-    let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
-        return Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, "nobody is at the other end"));
-    };
+    let visitor = web.doorplate.visitor(peer, request.headers());
+    // Style sheets tell nobody anything, and the pages that refuse need them.
+    let is_asset = path.starts_with("/assets/");
+    if !is_asset {
+        web.access.admit_address(visitor.address).await.map_err(|wait| Box::new(too_many(&path, wait)))?;
+    }
+    if let Some(answer) = health::answer(&web.api, request.method().clone(), &path).await {
+        return Err(Box::new(answer));
+    }
     if !web.doorplate.is_ours(request.headers()) {
         let detail =
             "this is not a name of this gateway; use its address, or add the name to host_names in [web]";
         return Err(refuse(StatusCode::MISDIRECTED_REQUEST, detail));
     }
-    let visitor = web.doorplate.visitor(peer.ip(), request.headers());
     request.extensions_mut().insert(visitor);
-    // Style sheets tell nobody anything, and the pages that refuse need them.
-    if path.starts_with("/assets/") {
+    if is_asset {
         return Ok(request);
     }
     if !web.access.has_anybody().await {
@@ -75,6 +87,7 @@ async fn check(web: &Web, mut request: Request) -> Result<Request, Box<Response>
         }
         return Err(Box::new(Redirect::to("/sign-in").into_response()));
     };
+    web.access.admit_account(&identity.name).await.map_err(|wait| Box::new(too_many(&path, wait)))?;
     if changes && let Some(csrf) = &identity.csrf {
         request = carries(request, csrf).await.ok_or_else(|| {
             refuse(
@@ -159,8 +172,19 @@ pub(super) fn answer(path: &str, problem: Problem) -> Response {
     if is_api(path) { problem.into_response() } else { page::alone(&problem) }
 }
 
+/// The answer to somebody who asks too often.
+fn too_many(path: &str, wait: Duration) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let detail = format!(
+        "too many requests; ask again in {seconds} s, and at most as often as requests_per_second in [web] says"
+    );
+    let mut response = answer(path, Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
+}
+
 /// The headers that every answer carries.
-fn dress(mut response: Response, path: &str) -> Response {
+fn dress(mut response: Response, path: &str, has_tls: bool) -> Response {
     let headers = response.headers_mut();
     let mut put = |name, value| headers.insert(name, HeaderValue::from_static(value));
     put(header::CONTENT_SECURITY_POLICY, POLICY);
@@ -172,6 +196,9 @@ fn dress(mut response: Response, path: &str) -> Response {
     put(header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     if !path.starts_with("/assets/") {
         put(header::CACHE_CONTROL, "no-store");
+    }
+    if has_tls {
+        put(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }
     response
 }

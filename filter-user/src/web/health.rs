@@ -1,10 +1,12 @@
-//! Health over TCP, for balancers and orchestrators: without a name, a user or a token, and without a word of detail.
+//! Health over TCP, for balancers and orchestrators: without a name, a user or a token, and without a word of what is wrong.
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use tower::ServiceExt as _;
+
+use crate::control::Problem;
 
 /// The answer, if health was asked for.
 pub(super) async fn answer(api: &Router, method: Method, path: &str) -> Option<Response> {
@@ -14,9 +16,9 @@ pub(super) async fn answer(api: &Router, method: Method, path: &str) -> Option<R
     }
     let inner = Request::get(path).body(Body::empty()).ok()?;
     let Ok(answer) = api.clone().oneshot(inner).await;
-    Some(if answer.status().is_success() {
-        (StatusCode::OK, "ok\n").into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "unavailable\n").into_response()
-    })
+    if answer.status().is_success() {
+        return Some(answer);
+    }
+    let detail = "not healthy; `gatepost health` on the gateway says why";
+    Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response())
 }

@@ -21,6 +21,7 @@ mod overview;
 mod page;
 mod pager;
 mod people;
+mod secured;
 mod server;
 mod sessions;
 mod settings;
@@ -36,7 +37,7 @@ use filter_core::offence::{Kind, Offence};
 use filter_core::service::ServiceName;
 
 pub use metrics::metrics_router;
-pub use server::{WebError, bind, serve};
+pub use server::{WebError, bind, serve, serve_tls};
 
 use client::{Doorplate, Visitor};
 

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use filter_core::admin::{Gauge, SessionsView, StatusView};
+use filter_core::admin::{CertificateView, Gauge, SessionsView, StatusView};
 use maud::{Markup, html};
 
 use super::api::Api;
@@ -74,7 +74,7 @@ fn content(status: &StatusView, statistics: Option<&Statistics>) -> Markup {
                 h2 id="day-head" { "Events of the last 24 hours" }
                 div id="day" data-live { (told(statistics, day::events)) }
             }
-            section.card aria-labelledby="parts-head" {
+            section.card.broad aria-labelledby="parts-head" {
                 h2 id="parts-head" { "Parts" }
                 div id="parts" data-live { (parts(status)) }
             }
@@ -161,6 +161,7 @@ fn parts(status: &StatusView) -> Markup {
                             }
                         }
                     }
+                    (certificates(&service.certificates))
                 }
             }
             dt { "Kernel filter" }
@@ -178,6 +179,13 @@ fn parts(status: &StatusView) -> Markup {
                 dt { "Packets" }
                 dd { (number(kernel.dropped)) " dropped (" (bytes(kernel.dropped_bytes)) "), " (number(kernel.passed)) " passed" }
             }
+            @if let Some(web) = &status.web {
+                dt { "Web admin" }
+                dd {
+                    span.mono { (web.url) }
+                    (certificates(&web.certificates))
+                }
+            }
             dt { "Never blocked" } dd { (number(status.never)) " entries" }
             dt { "Store" }
             dd {
@@ -185,6 +193,18 @@ fn parts(status: &StatusView) -> Markup {
                 @if status.store_pending > 0 { span.badge.bad { "waits for the disk" } } @else { span.badge.good { "up to date" } }
             }
             dt { "Started" } dd { (time(status.started)) }
+        }
+    }
+}
+
+/// What is presented, and until when it is valid.
+fn certificates(presented: &[CertificateView]) -> Markup {
+    html! {
+        @for certificate in presented {
+            div {
+                "certificate of " span.mono { (certificate.names.join(" ")) } " until " (time(certificate.until))
+                @if certificate.ends_soon { " " span.badge.warn { "renew it" } }
+            }
         }
     }
 }
@@ -203,10 +223,19 @@ fn trouble(status: &StatusView) -> Markup {
         @for (count, what) in counts {
             @if count > 0 { p.notice.warn role="alert" { (number(count)) " " (what) } }
         }
+        @for problem in certificate_problems(status) {
+            p.notice.fault role="alert" { (problem) "; the certificate before is still presented." }
+        }
         @for server in status.services.iter().flat_map(|service| &service.mail_servers) {
             @if server.up == Some(false) {
                 p.notice.fault role="alert" { "The mail server " (server.address) " does not answer." }
             }
         }
     }
+}
+
+/// Why certificates in changed files are not presented.
+fn certificate_problems(status: &StatusView) -> impl Iterator<Item = &str> {
+    let services = status.services.iter().filter_map(|service| service.certificate_problem.as_deref());
+    services.chain(status.web.as_ref().and_then(|web| web.certificate_problem.as_deref()))
 }

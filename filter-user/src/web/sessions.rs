@@ -146,7 +146,8 @@ fn open(api: &Api, wanted: &Wanted, page: OpenSessions) -> Markup {
         return html! { p.empty { b { "No open session matches" } a href=(HERE) { "Show all " (number(page.total)) } } };
     }
     let threshold = page.threshold;
-    let rows: Vec<_> = page.sessions.iter().map(|session| row(api, wanted, session, threshold)).collect();
+    let back = wanted.link(wanted.offset);
+    let rows: Vec<_> = page.sessions.iter().map(|session| row(api, &back, session, threshold)).collect();
     let heads: Vec<_> =
         COLUMNS.into_iter().map(|(name, key, class)| head(wanted, name, key, class)).collect();
     let total = usize::try_from(page.matching).unwrap_or(usize::MAX);
@@ -158,6 +159,20 @@ fn open(api: &Api, wanted: &Wanted, page: OpenSessions) -> Markup {
             (sorted_rows("Open sessions", &heads, &rows))
             div.bar { span {} (pager::links(&part, |offset| wanted.link(offset))) }
         }
+    }
+}
+
+/// Those of one client, whose page is where its buttons lead back to.
+pub(super) fn of_client(api: &Api, page: &OpenSessions, back: &str) -> Markup {
+    if page.sessions.is_empty() {
+        return html! { p.muted { "It has no open session." } };
+    }
+    let rows: Vec<_> = page.sessions.iter().map(|session| row(api, back, session, page.threshold)).collect();
+    let heads = COLUMNS.map(|(name, _, class)| Head { name, class, link: None });
+    let more = page.matching.saturating_sub(page.sessions.len() as u64);
+    html! {
+        (sorted_rows("Its open sessions", &heads, &rows))
+        @if more > 0 { p.muted { "and " (number(more)) " more" } }
     }
 }
 
@@ -177,7 +192,7 @@ fn head(wanted: &Wanted, name: &'static str, key: Option<Key>, class: &'static s
     Head { name, class, link }
 }
 
-fn row(api: &Api, wanted: &Wanted, session: &OpenSession, threshold: u32) -> Vec<Markup> {
+fn row(api: &Api, back: &str, session: &OpenSession, threshold: u32) -> Vec<Markup> {
     let seconds = |count| duration(std::time::Duration::from_secs(count));
     let is_near = session.score * 2 >= u64::from(threshold);
     vec![
@@ -210,18 +225,18 @@ fn row(api: &Api, wanted: &Wanted, session: &OpenSession, threshold: u32) -> Vec
         html! { (seconds(session.age)) },
         html! { (seconds(session.idle)) },
         html! { @if is_near { span.badge.warn { (number(session.score)) } } @else { (number(session.score)) } },
-        html! { @if api.can_change() { (buttons(api, wanted, session)) } },
+        html! { @if api.can_change() { (buttons(api, back, session)) } },
     ]
 }
 
-fn buttons(api: &Api, wanted: &Wanted, session: &OpenSession) -> Markup {
+fn buttons(api: &Api, back: &str, session: &OpenSession) -> Markup {
     let client = session.client;
     html! {
         form.row-actions.tight method="post" action={ (HERE) "/end" } {
             (csrf(api.csrf()))
             input type="hidden" name="id" value=(session.id);
             input type="hidden" name="network" value=(client);
-            input type="hidden" name="back" value=(wanted.link(wanted.offset));
+            input type="hidden" name="back" value=(back);
             button type="submit" aria-label={ "end session " (session.id) " of " (client) } { "End" }
             button.danger type="submit" formaction="/blocks/add" aria-label={ "block " (client) } { "Block" }
             button type="submit" formaction="/never/add" aria-label={ "never block " (client) } { "Never block" }

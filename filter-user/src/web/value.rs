@@ -50,7 +50,7 @@ pub(super) fn client_path(address: IpAddr) -> String {
 
 /// A network, with the way to the page of its (first) address.
 pub(super) fn client(of: &IpNet) -> Markup {
-    html! { a.mono href=(client_path(of.network())) { (network(of)) } }
+    html! { a.mono.nowrap href=(client_path(of.network())) { (network(of)) } }
 }
 
 /// Where a block comes from.
@@ -145,7 +145,10 @@ pub(super) fn sorted_rows(caption: &str, heads: &[Head], rows: &[Vec<Markup>]) -
                 @for row in rows {
                     tr role="row" {
                         @for (cell, Head { name, class, .. }) in row.iter().zip(heads) {
-                            td class=(class) role="cell" data-label=(name) { (cell) }
+                            td class=(class) role="cell" data-label=(name) {
+                                // A phone shows the name of the column beside it.
+                                @if !cell.0.is_empty() { div { (cell) } }
+                            }
                         }
                     }
                 }

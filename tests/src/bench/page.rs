@@ -40,28 +40,38 @@ const KNOWN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
 
 const SECTIONS: &str = "client_address = \"none\"\n[sessions]\nmaximum_sessions = 20000\n\
                         maximum_incoming_sessions = 20000\nmaximum_sessions_per_address = 0\n\
-                        [web]\nlisten = \"127.0.0.1:8025\"\n";
+                        [web]\nlisten = \"127.0.0.1:8025\"\nrequests_per_second = 0\n";
 
 const NOTE: &str = "\
 milliseconds until the first byte, of 40 questions one after another over one connection, as an administrator with a token.";
 
-const PATHS: [&str; 19] = [
+const PATHS: [&str; 29] = [
     "/",
     "/sessions",
     "/blocks",
     "/blocks?q=203.0.113.7",
+    "/blocks?q=administrator&sort=since",
     "/never",
     "/events",
     "/events?kind=blocked",
     "/events?network=203.0.113.200",
     "/client?address=203.0.113.200",
+    "/settings",
     "/access",
+    "/sign-in",
     "/api/v1/status",
     "/api/v1/sessions?limit=100",
     "/api/v1/blocks",
+    "/api/v1/blocks/search?limit=100",
+    "/api/v1/blocks/search?sort=since&q=203.0&limit=100",
+    "/api/v1/blocks/test?address=203.0.113.7",
+    "/api/v1/never",
     "/api/v1/events?limit=100",
     "/api/v1/why?address=203.0.113.200",
     "/api/v1/statistics",
+    "/api/v1/nearest",
+    "/api/v1/policy",
+    "/api/v1/config",
     "/api/v1/audit",
     "/health/ready",
     "/metrics",

@@ -1,15 +1,17 @@
-//! Who may do what: roles, the names of users and tokens, and how often a wrong password may be tried.
+//! Who may do what: roles, the names of users and tokens, how often a wrong password may be tried, and how much anybody may ask.
 //!
 //! Here is what is decided; hashing, random numbers and sockets are elsewhere. A door that is not named here is for
 //! operators to change and for viewers to look at, so that a new route is never open by mistake to those below.
 
 mod attempts;
+mod rates;
 
 use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
 pub use attempts::Attempts;
+pub use rates::{Asker, Rates};
 
 use crate::time::Timestamp;
 

@@ -37,6 +37,7 @@ use crate::admin::{BlockView, Standing};
 use crate::client::{ClientAddr, ScopeWidth, host};
 use crate::decision::{Block, Change, Never};
 use crate::event::{Drop, Event, EventId, What};
+use crate::listed::{Listed, Search};
 use crate::login::Logins;
 use crate::netmap::NetMap;
 use crate::policy::Policy;
@@ -215,7 +216,19 @@ impl Engine {
 
     /// The block list, in the order of networks.
     pub fn blocks(&self, now: Instant) -> impl Iterator<Item = BlockView> {
-        self.blocks.iter().map(move |(_, _, block)| self.view(block, now))
+        self.blocks_after(None, now)
+    }
+
+    /// The block list behind a network, or from its beginning.
+    pub fn blocks_after(&self, network: Option<IpNet>, now: Instant) -> impl Iterator<Item = BlockView> {
+        self.blocks.after(network).map(move |(_, block)| self.view(block, now))
+    }
+
+    /// The entries of the block list that are meant, and how many there are and are meant.
+    pub fn search(&self, search: &Search, now: Instant) -> Listed {
+        let (blocks, matching) = search.choose(self.blocks.iter().map(|(_, _, block)| block));
+        let blocks = blocks.into_iter().map(|block| self.view(block, now).into()).collect();
+        Listed { total: self.blocks.len() as u64, matching: matching as u64, blocks }
     }
 
     /// The never-block list, in the order of networks.

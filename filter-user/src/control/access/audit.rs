@@ -1,7 +1,6 @@
 //! The audit trail: one line for each request that changed something, whichever socket it came by.
 //!
-//! What was changed on a list is told in full by the event log, with its author; here stands who asked for it, and from
-//! where.
+//! What became of a list is told in full by the event log, with its author; here stands what was asked for, by whom and from where.
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::Method;

@@ -12,7 +12,7 @@ mod secret;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use filter_core::access::{Audit, NewToken, Role, Token, User};
+use filter_core::access::{Asker, Audit, NewToken, Rates, Role, Token, User};
 use filter_core::client::{ClientAddr, ScopeWidth};
 use filter_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -60,10 +60,10 @@ pub struct Access {
 }
 
 impl Access {
-    /// Starts the task with what the store kept.
-    pub fn start(store: Store) -> rusqlite::Result<Self> {
+    /// Starts the task with what the store kept, for those who may ask this often.
+    pub fn start(store: Store, rates: Rates) -> rusqlite::Result<Self> {
         let (users, tokens) = store.history().accounts()?;
-        let mut register = Register::restore(users, tokens);
+        let mut register = Register::restore(users, tokens, rates);
         let (jobs, mut queue) = mpsc::channel::<Job>(WAITING_LIMIT);
         tokio::spawn(async move {
             while let Some(job) = queue.recv().await {
@@ -91,6 +91,22 @@ impl Access {
     pub async fn has_anybody(&self) -> bool {
         let now = clock::now().wall;
         self.ask(move |register| register.has_anybody(now)).await.unwrap_or(false)
+    }
+
+    /// Takes a request from an address, or says how long it has to wait.
+    pub async fn admit_address(&self, address: IpAddr) -> Result<(), Duration> {
+        self.admit(Asker::Network(ScopeWidth::default().scope_of(ClientAddr::new(address)))).await
+    }
+
+    /// Takes a request of a user or token, or says how long it has to wait.
+    pub async fn admit_account(&self, name: &str) -> Result<(), Duration> {
+        self.admit(Asker::Account(name.to_owned())).await
+    }
+
+    async fn admit(&self, asker: Asker) -> Result<(), Duration> {
+        let now = clock::instant();
+        // Without the task nobody is answered anything, and whoever comes next says so.
+        self.ask(move |register| register.rates.admit(asker, now)).await.unwrap_or(Ok(()))
     }
 
     /// Who shows this token.

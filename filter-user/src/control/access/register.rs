@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use filter_core::access::{Attempts, Role, Token, User};
+use filter_core::access::{Attempts, Rates, Role, Token, User};
 use filter_core::import::ImportEntry;
 use filter_core::time::Timestamp;
 
@@ -86,14 +86,19 @@ pub(super) struct Register {
     tokens: BTreeMap<String, (Token, Fingerprint)>,
     sign_ins: BTreeMap<Fingerprint, SignIn>,
     pub(super) attempts: Attempts,
+    pub(super) rates: Rates,
 }
 
 impl Register {
-    /// What the store kept.
-    pub(super) fn restore(users: Vec<(User, String)>, tokens: Vec<(Token, Fingerprint)>) -> Self {
+    /// What the store kept, for those who may ask this often.
+    pub(super) fn restore(
+        users: Vec<(User, String)>,
+        tokens: Vec<(Token, Fingerprint)>,
+        rates: Rates,
+    ) -> Self {
         let users = users.into_iter().map(|user| (user.0.name.clone(), user)).collect();
         let tokens = tokens.into_iter().map(|token| (token.0.name.clone(), token)).collect();
-        Self { users, tokens, ..Self::default() }
+        Self { users, tokens, rates, ..Self::default() }
     }
 
     /// Whether anybody could come in.

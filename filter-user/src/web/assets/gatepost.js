@@ -41,9 +41,13 @@ function isBusy(part) {
 }
 
 let waiting = false;
+let again = false;
 async function refresh() {
   const parts = [...document.querySelectorAll("[data-live]")];
-  if (parts.length === 0 || document.hidden || waiting) return;
+  if (parts.length === 0 || document.hidden) return;
+  // What is on its way may have been written before what is asked for now.
+  again = waiting;
+  if (waiting) return;
   waiting = true;
   try {
     const answer = await fetch(location.href, { headers: { "X-Gatepost-Refresh": "1" }, redirect: "error" });
@@ -64,7 +68,46 @@ async function refresh() {
     state("The gateway does not answer; what you see is no longer up to date.");
   } finally {
     waiting = false;
+    if (again) soon();
   }
+}
+
+let late = null;
+// Brings up to date what a burst of news is about, once.
+function soon() {
+  late ??= setTimeout(() => {
+    late = null;
+    refresh();
+  }, 300);
+}
+
+const every = Number(document.body.dataset.every);
+let timer = null;
+// Asks now and then.
+function poll() {
+  if (every > 0) timer ??= setInterval(refresh, every * 1000);
+}
+
+// The gateway says when something has happened. While it cannot, it is asked now and then.
+function follow(element) {
+  const tell = (text) => {
+    element.textContent = text;
+  };
+  const fall = () => {
+    tell(`asks every ${every} s`);
+    poll();
+  };
+  if (typeof EventSource === "undefined") return fall();
+  const source = new EventSource(element.dataset.follow);
+  source.addEventListener("open", () => {
+    clearInterval(timer);
+    timer = null;
+    tell("live");
+    soon();
+  });
+  source.addEventListener("event", soon);
+  // The browser tries again by itself, unless it was refused.
+  source.addEventListener("error", fall);
 }
 
 function state(text) {
@@ -127,5 +170,7 @@ for (const box of document.querySelectorAll("[data-check-all]")) {
   checkAll(box);
 }
 for (const element of document.querySelectorAll("svg[data-plot]")) plot(element);
-const every = Number(document.body.dataset.every);
-if (every > 0) setInterval(refresh, every * 1000);
+const followed = document.querySelector("[data-follow]");
+if (followed) follow(followed);
+else poll();
+document.addEventListener("visibilitychange", refresh);

@@ -1,4 +1,4 @@
-//! The certificates of a service while it runs: new ones are presented as soon as their files are there, and one that ends soon is
+//! The certificates of a service, or of the web admin, while the agent runs: new ones are presented as soon as their files are there, and one that ends soon is
 //! warned of.
 //!
 //! Whoever renews them writes two files, one after the other. So files that have changed are read when they have stopped
@@ -19,23 +19,26 @@ const WARN_PAUSE: Duration = Duration::from_hours(24);
 
 /// What a service presents, and who looks after it.
 #[derive(Debug)]
-pub(super) struct Renewal {
+pub struct Renewal {
+    /// What presents them, as the log calls it.
     service: String,
     front: Front,
     distrust: Pace,
 }
 
 impl Renewal {
-    pub(super) fn new(service: &str, front: Front) -> Self {
+    /// For what this service presents.
+    pub fn new(service: &str, front: Front) -> Self {
         Self { service: service.to_owned(), front, distrust: Pace::new() }
     }
 
-    pub(super) const fn front(&self) -> &Front {
+    /// What is presented.
+    pub const fn front(&self) -> &Front {
         &self.front
     }
 
     /// A client went away because of our certificate.
-    pub(super) fn complain_of_distrust(&self, error: &TlsError) {
+    pub fn complain_of_distrust(&self, error: &TlsError) {
         if self.distrust.is_due() {
             tracing::warn!(
                 service = self.service,
@@ -47,7 +50,7 @@ impl Renewal {
     }
 
     /// Looks at the files, again and again.
-    pub(super) async fn watch(&self) {
+    pub async fn watch(&self) {
         tokio::join!(self.follow(), self.warn());
     }
 
