@@ -102,7 +102,7 @@ pub(super) async fn nevers(client: &Client, verb: ListVerb) -> Result<(), Failur
 }
 
 /// A name as part of a query (RFC 3986 section 2.1).
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     text.bytes()
         .map(
             |byte| {
