@@ -1,7 +1,7 @@
 //! A real Dovecot on the gateway, with its whole state in the world's scratch folder.
 //!
-//! IMAP and POP3 on the gateway's address for clients, and the socket by which Postfix asks it for SMTP AUTH. One login
-//! (`alice@example.test`, `secret`). It asks an auth-policy server before each login and tells it afterwards, with
+//! IMAP, POP3, ManageSieve and submission on the gateway's address for clients, and the socket by which Postfix asks it for SMTP
+//! AUTH. One login (`alice@example.test`, `secret`). It asks an auth-policy server before each login and tells it afterwards, with
 //! [`API_KEY`], at [`POLICY`]. It never slows a client down: that is for the gateway to do.
 
 use std::fs;
@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use socket2::{Domain, Socket, Type};
 
 use crate::process::{Process, wait_until};
@@ -52,9 +54,9 @@ impl Dovecot {
             command.spawn().context("cannot start Dovecot; install the package dovecot-core")
         })?;
         let dovecot = Self { directory, _master: Process::new(master) };
-        for port in [143, 110] {
+        for service in Service::ALL {
             wait_until("Dovecot listening", Duration::from_secs(20), || {
-                world.gateway.enter(|| Ok(TcpStream::connect((GATEWAY_V4, port)).is_ok()))
+                world.gateway.enter(|| Ok(TcpStream::connect((GATEWAY_V4, service.port())).is_ok()))
             })?;
         }
         Ok(dovecot)
@@ -82,7 +84,9 @@ fn configuration(directory: &Path) -> String {
         "base_dir = {at}/run
 state_dir = {at}/state
 log_path = {at}/dovecot.log
-protocols = imap pop3
+protocols = imap pop3 sieve submission
+hostname = mx.example.test
+submission_relay_host = 127.0.0.1
 listen = {GATEWAY_V4}
 ssl = no
 disable_plaintext_auth = no
@@ -90,6 +94,7 @@ first_valid_uid = 1
 mail_location = maildir:{at}/mail/%u
 auth_mechanisms = plain login
 auth_failure_delay = 0
+auth_verbose = yes
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN {at}/users
@@ -115,57 +120,120 @@ auth_policy_hash_nonce = lab
     )
 }
 
-/// Somebody who reads mail, by IMAP or POP3.
+/// What Dovecot serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// IMAP.
+    Imap,
+    /// POP3.
+    Pop3,
+    /// ManageSieve.
+    Sieve,
+    /// Submission.
+    Submission,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Imap, Self::Pop3, Self::Sieve, Self::Submission];
+
+    /// Its port.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Imap => 143,
+            Self::Pop3 => 110,
+            Self::Sieve => 4190,
+            Self::Submission => 587,
+        }
+    }
+
+    /// What a line begins with that ends a good answer, and what one begins with that ends a bad one.
+    const fn ends(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Imap => (&["* OK", "a OK"], &["a NO", "a BAD"]),
+            Self::Pop3 => (&["+OK"], &["-ERR"]),
+            Self::Sieve => (&["OK"], &["NO", "BYE"]),
+            Self::Submission => (&["220 ", "250 ", "235 "], &["5", "4"]),
+        }
+    }
+}
+
+/// Somebody who has an account, or says so.
 #[derive(Debug)]
 pub struct Reader {
     lines: BufReader<TcpStream>,
-    is_imap: bool,
+    service: Service,
 }
 
 impl Reader {
-    /// Connects to the gateway's port 143 or 110 from one of the internet's addresses, and is greeted.
-    pub fn connect(world: &World, from: &str, port: u16) -> Result<Self> {
+    /// Connects to a service on the gateway from one of the internet's addresses, and is greeted.
+    pub fn connect(world: &World, from: &str, service: Service) -> Result<Self> {
+        world.internet.enter(|| Self::dial(from, service))
+    }
+
+    /// Connects from one of the addresses of the name space that one is in.
+    pub fn dial(from: &str, service: Service) -> Result<Self> {
         let (from, to): (IpAddr, IpAddr) = (from.parse()?, GATEWAY_V4.parse()?);
-        let stream = world.internet.enter(|| {
-            let to = SocketAddr::new(to, port);
-            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-            socket.bind(&SocketAddr::new(from, 0).into())?;
-            socket.connect_timeout(&to.into(), PATIENCE)?;
-            Ok(TcpStream::from(socket))
-        })?;
+        let to = SocketAddr::new(to, service.port());
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+        socket.connect_timeout(&to.into(), PATIENCE)?;
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut reader = Self { lines: BufReader::new(stream), is_imap: port == 143 };
-        let greeting = reader.line()?;
-        ensure!(greeting.starts_with("* OK") || greeting.starts_with("+OK"), "greeted with {greeting}");
+        let mut reader = Self { lines: BufReader::new(stream), service };
+        ensure!(reader.hear()?, "no good greeting");
+        if service == Service::Submission {
+            ensure!(reader.ask("EHLO client.example")?, "EHLO is refused");
+        }
         Ok(reader)
     }
 
     /// Tries to log in; says whether it may.
     pub fn log_in(&mut self, account: &str, password: &str) -> Result<bool> {
-        if self.is_imap {
-            self.say(&format!("a LOGIN {account} {password}"))?;
-            loop {
-                let line = self.line()?;
-                if let Some(answer) = line.strip_prefix("a ") {
-                    return Ok(answer.starts_with("OK"));
-                }
+        let plain = BASE64_STANDARD.encode(format!("\0{account}\0{password}"));
+        match self.service {
+            Service::Imap => self.ask(&format!("a LOGIN \"{account}\" {password}")),
+            Service::Pop3 => {
+                ensure!(self.ask(&format!("USER {account}"))?, "USER is refused");
+                self.ask(&format!("PASS {password}"))
+            }
+            Service::Sieve => self.ask(&format!("AUTHENTICATE \"PLAIN\" \"{plain}\"")),
+            Service::Submission => self.ask(&format!("AUTH PLAIN {plain}")),
+        }
+    }
+
+    /// Says good-bye, whereupon Dovecot logs the session.
+    pub fn log_out(mut self) {
+        let command = match self.service {
+            Service::Imap => "b LOGOUT",
+            Service::Sieve => "LOGOUT",
+            Service::Pop3 | Service::Submission => "QUIT",
+        };
+        // It may have gone first, and then it has logged it.
+        let _ = write!(self.lines.get_mut(), "{command}\r\n");
+        while matches!(self.line(), Ok(Some(_))) {}
+    }
+
+    /// Says a command; says whether it is answered well.
+    fn ask(&mut self, command: &str) -> Result<bool> {
+        self.lines.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
+        self.hear()
+    }
+
+    fn hear(&mut self) -> Result<bool> {
+        let (good, bad) = self.service.ends();
+        while let Some(line) = self.line()? {
+            let begins = |ends: &[&str]| ends.iter().any(|end| line.starts_with(end));
+            if begins(good) || begins(bad) {
+                return Ok(begins(good));
             }
         }
-        self.say(&format!("USER {account}"))?;
-        let line = self.line()?;
-        ensure!(line.starts_with("+OK"), "after USER: {line}");
-        self.say(&format!("PASS {password}"))?;
-        Ok(self.line()?.starts_with("+OK"))
+        bail!("the connection was closed instead of an answer")
     }
 
-    fn say(&mut self, line: &str) -> Result<()> {
-        Ok(self.lines.get_mut().write_all(format!("{line}\r\n").as_bytes())?)
-    }
-
-    fn line(&mut self) -> Result<String> {
+    fn line(&mut self) -> Result<Option<String>> {
         let mut line = String::new();
         let count = self.lines.read_line(&mut line).context("no answer")?;
-        ensure!(count > 0, "the connection was closed instead of an answer");
-        Ok(line.trim_end().to_owned())
+        Ok((count > 0).then(|| line.trim_end().to_owned()))
     }
 }

@@ -1,7 +1,7 @@
 //! The lab: a small world of network name spaces in which the real agent, a real Postfix and real clients meet.
 //!
 //! [`world`] makes and removes it, [`sweep`] removes what a crash left behind, [`postfix`], [`dovecot`] and [`agent`] are what runs
-//! in it, [`unpacked`] other mail servers, [`journald`] a journal, [`prometheus`] who measures, [`client`] is who misbehaves, [`tls`] what protects
+//! in it, [`unpacked`] other mail servers, [`roundcube`] a webmail, [`journald`] a journal, [`prometheus`] who measures, [`client`] is who misbehaves, [`tls`] what protects
 //! it, [`web`] and [`browser`] who administers. Traffic never
 //! leaves the name spaces that a world made.
 
@@ -18,6 +18,7 @@ pub mod dovecot;
 pub mod journald;
 pub mod postfix;
 pub mod prometheus;
+pub mod roundcube;
 pub mod tls;
 pub mod unpacked;
 pub mod web;

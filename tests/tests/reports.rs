@@ -1,22 +1,16 @@
-//! What other services tell: a real Dovecot by its auth-policy requests, for IMAP, POP3 and the Postfix that asks it; and any
-//! program by the API, a datagram or the command line.
+//! What any program tells: by the API, a datagram or the command line.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use filter_tests::agent::{Agent, ask, cli, verdict};
-use filter_tests::client::{Attempt, Client};
-use filter_tests::dovecot::{API_KEY, Dovecot, POLICY, Reader};
 use filter_tests::in_world;
 use filter_tests::process::wait_until;
-use filter_tests::world::{GATEWAY_V4, World};
-
-/// An agent that Dovecot asks.
-fn settings() -> String {
-    format!("[dovecot]\nlisten = \"{POLICY}\"\napi_key = \"{API_KEY}\"\n")
-}
+use filter_tests::web::{self, SECTION, token};
+use filter_tests::world::{GATEWAY_V4, GATEWAY_V6, MAIL, World};
 
 /// Failed logins that count for an address.
 fn failed(world: &World, address: &str) -> Result<u64> {
@@ -34,90 +28,8 @@ fn why(world: &World, address: &str) -> Result<String> {
     Ok(String::from_utf8(cli(world, &["why", address])?.stdout)?)
 }
 
-/// Logs in to the submission inside TLS, which the gateway does not see into; says whether it was let in.
-fn log_in_by_tls(world: &World, from: &str, password: &str) -> Result<bool> {
-    let mut command = Command::new("swaks");
-    command.args(["--server", GATEWAY_V4, "--local-interface", from, "--tls", "--quit-after", "AUTH"]);
-    command.args(["--auth", "PLAIN", "--auth-user", "alice@example.test", "--auth-password", password]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = world.internet.enter(|| Ok(command.output()?))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(said.contains("TLS started"), "no TLS: {said}");
-    Ok(said.contains("235 "))
-}
-
 #[test]
-fn the_tenth_failed_login_over_imap_pop3_and_smtp_together_blocks_in_the_kernel() {
-    in_world(|world, postfix| {
-        let dovecot = Dovecot::start(world)?;
-        postfix.ask_dovecot(&dovecot)?;
-        let _agent = Agent::start(world, &settings())?;
-
-        // A telephone with an old password.
-        let mut phone = Reader::connect(world, "203.0.113.20", 143)?;
-        for _ in 0..20 {
-            ensure!(!phone.log_in("alice@example.test", "old")?, "the old password is let in");
-        }
-        counts(world, "203.0.113.20", 1)?;
-        ensure!(phone.log_in("alice@example.test", "secret")?, "the new one is not");
-
-        let attacker = "203.0.113.21";
-        for (guess, port) in [(0, 143), (1, 110)] {
-            let mut reader = Reader::connect(world, attacker, port)?;
-            for time in 0..3 {
-                ensure!(!reader.log_in("alice@example.test", &format!("guess{guess}{time}"))?, "let in");
-            }
-        }
-        // The SMTP session sees the attempt, and Dovecot tells of it: that is one.
-        let mut client = Client::greeted(world, attacker)?;
-        for guess in ["AGFsaWNlQGV4YW1wbGUudGVzdABhMA==", "AGFsaWNlQGV4YW1wbGUudGVzdABhMQ=="] {
-            client.ask(&format!("AUTH PLAIN {guess}"), 535)?;
-        }
-        ensure!(!log_in_by_tls(world, attacker, "inside")?, "let in");
-        counts(world, attacker, 9)?;
-        ensure!(verdict(world, attacker)?.0 == "pass", "nine do not block");
-        let told = why(world, attacker)?;
-        ensure!(told.contains("9 of 10") && told.contains("pop3"), "{told}");
-        ensure!(ask(world, &["why", attacker])?["score"] == 100, "what was seen in the clear costs 50 each");
-        let mut reader = Reader::connect(world, attacker, 143)?;
-        ensure!(!reader.log_in("bob", "tenth")?, "let in");
-        wait_until("the block", Duration::from_secs(5), || Ok(verdict(world, attacker)?.0 == "drop"))?;
-        ensure!(matches!(Client::attempt_on(world, attacker, 143)?, Attempt::Silence), "its SYN is answered");
-        let told = why(world, attacker)?;
-        for words in ["imap", "pop3", "smtp", "as alice@example.test", "as bob", "failed-login"] {
-            ensure!(told.contains(words), "`{words}` is not in\n{told}");
-        }
-        let list = ask(world, &["block", "list"])?;
-        ensure!(list[0]["origin"] == "login", "{list}");
-        ensure!(verdict(world, "203.0.113.20")?.0 == "pass", "the telephone is blocked");
-        Ok(())
-    });
-}
-
-#[test]
-fn failed_logins_inside_tls_lead_to_a_block_and_the_blocked_are_refused_by_dovecot_too() {
-    in_world(|world, postfix| {
-        let dovecot = Dovecot::start(world)?;
-        postfix.ask_dovecot(&dovecot)?;
-        let _agent = Agent::start(world, &settings())?;
-        let attacker = "203.0.113.22";
-        for guess in 0..10 {
-            ensure!(!log_in_by_tls(world, attacker, &format!("guess{guess}"))?, "let in");
-        }
-        wait_until("the block", Duration::from_secs(5), || Ok(verdict(world, attacker)?.0 == "drop"))?;
-        let told = why(world, attacker)?;
-        ensure!(told.matches("as alice@example.test").count() == 10, "{told}");
-        // Who is blocked while a connection is open is refused there: only packets that open one are dropped yet.
-        let mut reader = Reader::connect(world, "203.0.113.23", 143)?;
-        ask(world, &["block", "add", "203.0.113.23"])?;
-        ensure!(!reader.log_in("alice@example.test", "secret")?, "a blocked client was let in");
-        ensure!(failed(world, "203.0.113.23")? == 0, "our own refusal is no failed login");
-        Ok(())
-    });
-}
-
-#[test]
-fn any_program_may_report_and_a_report_about_ourselves_is_refused() {
+fn any_program_may_report_by_a_datagram_or_the_command_line() {
     in_world(|world, _| {
         let path = world.scratch().join("reports.sock");
         let agent = Agent::start(world, &format!("[reports]\nsocket = \"{}\"\n", path.display()))?;
@@ -135,13 +47,16 @@ fn any_program_may_report_and_a_report_about_ourselves_is_refused() {
         let heard =
             ask(world, &["report", "203.0.113.30", "--service", "shop", "--account", "eve", "--ago", "5m"])?;
         ensure!(heard[0]["outcome"] == "counted", "{heard}");
+        let log = ask(world, &["events", "--service", "shop", "--account", "Eve"])?;
+        ensure!(log.as_array().is_some_and(|log| log.len() == 1) && log[0]["account"] == "eve", "{log}");
+        let log = ask(world, &["events", "--account", "al ice"])?;
+        ensure!(log.as_array().is_some_and(|log| log.len() == 2), "{log}");
+        let log = ask(world, &["events", "--service", "shop", "--account", "al ice"])?;
+        ensure!(log.as_array().is_some_and(Vec::is_empty), "{log}");
         let heard = ask(world, &["report", "203.0.113.30", "--service", "shop", "--ago", "3h"])?;
         ensure!(heard[0]["outcome"] == "too-old", "{heard}");
         let heard = ask(world, &["report", "10.9.9.9", "--service", "shop", "--count", "50"])?;
         ensure!(heard[0]["outcome"] == "logged", "{heard}");
-        let heard = ask(world, &["report", "198.51.100.2", "--service", "shop"])?;
-        ensure!(heard[0]["outcome"] == "not-a-client" && heard[0]["whose"] == "mail server", "{heard}");
-        ensure!(agent.log().contains("let the service see the client's address"), "{}", agent.log());
         let wrong = cli(world, &["report", "203.0.113.30", "--service", "a/b"])?;
         ensure!(!wrong.status.success(), "a service of that name");
         counts(world, "203.0.113.30", 5)?;
@@ -157,6 +72,124 @@ fn any_program_may_report_and_a_report_about_ourselves_is_refused() {
             ask(world, &["block", "list"])?.as_array().is_some_and(|list| list.len() == 1),
             "others are blocked"
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_report_about_ourselves_is_refused_and_one_about_the_exempt_or_the_past_counts_as_it_must() {
+    in_world(|world, _| {
+        let agent = Agent::start(world, "")?;
+        let tell = |address: &str, more: &[&str]| -> Result<serde_json::Value> {
+            let heard = ask(world, &[&["report", address, "--service", "shop"], more].concat())?;
+            Ok(heard[0].clone())
+        };
+        let own = [(MAIL, "mail server"), (GATEWAY_V4, ""), (GATEWAY_V6, ""), ("198.51.100.1", "")];
+        for (address, whose) in
+            own.into_iter().chain([("127.0.0.1", ""), ("::1", ""), ("::ffff:198.51.100.2", "")])
+        {
+            let heard = tell(address, &["--count", "50"])?;
+            ensure!(heard["outcome"] == "not-a-client", "{address}: {heard}");
+            ensure!(heard["whose"].to_string().contains(whose), "{address}: {heard}");
+        }
+        ensure!(agent.log().contains("let the service see the client's address"), "{}", agent.log());
+        let log = ask(world, &["events", "--kind", "offence"])?;
+        ensure!(log.as_array().is_some_and(Vec::is_empty), "a refused report is in the log: {log}");
+
+        ask(world, &["never", "add", "203.0.113.31"])?;
+        for exempt in ["203.0.113.31", "10.9.9.9"] {
+            let heard = tell(exempt, &["--count", "50", "--account", "eve"])?;
+            ensure!(heard["outcome"] == "logged", "{exempt}: {heard}");
+            let log = ask(world, &["events", "--network", exempt, "--kind", "offence"])?;
+            ensure!(log[0]["account"] == "eve" && log[0]["service"] == "shop", "{exempt}: {log}");
+        }
+        let blocks = ask(world, &["block", "list"])?;
+        ensure!(blocks.as_array().is_some_and(Vec::is_empty), "{blocks}");
+
+        // Nine failed logins of 29 minutes ago and one of now are ten within half an hour; of 31 minutes ago they are not.
+        for (address, ago, counted) in [("203.0.113.32", "29m", 9), ("203.0.113.33", "31m", 0)] {
+            ensure!(tell(address, &["--count", "9", "--ago", ago])?["outcome"] == "counted", "{ago}");
+            let why = ask(world, &["why", address])?;
+            ensure!(why["failed_logins"] == counted, "{ago}: {why}");
+            let log = ask(world, &["events", "--network", address])?;
+            let told = log[0]["time"].as_u64().zip(log[0]["reported"]["happened"].as_u64());
+            ensure!(told.is_some_and(|(told, happened)| told - happened > 28 * 60_000), "{log}");
+            tell(address, &[])?;
+        }
+        wait_until("the block", Duration::from_secs(5), || Ok(verdict(world, "203.0.113.32")?.0 == "drop"))?;
+        ensure!(verdict(world, "203.0.113.33")?.0 == "pass", "what is past has counted");
+        Ok(())
+    });
+}
+
+#[test]
+fn over_tcp_an_operator_reports_and_a_viewer_does_not() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, SECTION)?;
+        let report = r#"{"address":"203.0.113.34","service":"webmail","account":"alice"}"#;
+        let tell = |header: &str, body: &str| {
+            let json = "Content-Type: application/json";
+            web::ask(world, "/api/v1/reports", &["-H", header, "-H", json, "-d", body])
+        };
+        let (viewer, operator) = (token(world, "grafana", "viewer")?, token(world, "webmail", "operator")?);
+        ensure!(tell(&viewer, report)?.status == 403, "a viewer reports");
+        ensure!(tell("Authorization: Bearer x", report)?.status == 401, "anybody reports");
+        ensure!(failed(world, "203.0.113.34")? == 0, "what was refused counts");
+        let answer = tell(&operator, report)?;
+        ensure!(answer.status == 200 && answer.body.contains(r#""outcome":"counted""#), "{answer:?}");
+        let several = format!("[{report},{},{report}]", report.replace(".34", ".35"));
+        let answer = tell(&operator, &several)?;
+        ensure!(answer.status == 200 && answer.body.matches("counted").count() == 6, "{answer:?}");
+        // One that cannot be taken, and none is.
+        let several = format!("[{report},{}]", report.replace("203.0.113.34", "nobody"));
+        let answer = tell(&operator, &several)?;
+        ensure!(answer.status == 422 && answer.body.contains("report 2: `address`"), "{answer:?}");
+        ensure!(failed(world, "203.0.113.34")? == 3, "{}", failed(world, "203.0.113.34")?);
+        ensure!(failed(world, "203.0.113.35")? == 1, "the second is somebody else's");
+        Ok(())
+    });
+}
+
+/// Writes a datagram to a socket as a user and a group with that number.
+fn send_as(number: &str, socket: &std::path::Path, line: &str) -> Result<bool> {
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid",
+        number,
+        "--regid",
+        number,
+        "--clear-groups",
+        "perl",
+        "-MIO::Socket::UNIX",
+        "-e",
+    ]);
+    command.arg("IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ARGV[0])->send($ARGV[1]) or die");
+    Ok(command.arg(socket).arg(line).output()?.status.success())
+}
+
+#[test]
+fn only_its_group_writes_to_the_socket() {
+    in_world(|world, _| {
+        let path = world.scratch().join("run/reports.sock");
+        let sections = format!(
+            "[reports]\nsocket = \"{}\"\nsocket_mode = \"0620\"\nsocket_group = \"www-data\"\n",
+            path.display()
+        );
+        std::fs::set_permissions(world.scratch(), std::fs::Permissions::from_mode(0o755))?;
+        let agent = Agent::start(world, &sections)?;
+        let file = std::fs::symlink_metadata(&path)?;
+        ensure!((file.mode() & 0o777, file.gid()) == (0o620, 33), "{:o} {}", file.mode(), file.gid());
+        let line = "address=203.0.113.36 service=webmail";
+        ensure!(!send_as("65534", &path, line)?, "anybody may write");
+        ensure!(send_as("33", &path, line)?, "the group may not");
+        counts(world, "203.0.113.36", 1)?;
+        // One that a dead agent has left behind is in nobody's way.
+        agent.kill()?;
+        let agent = Agent::start_again(world)?;
+        ensure!(send_as("33", &path, line)?, "the group may not write to the new one");
+        counts(world, "203.0.113.36", 2)?;
+        agent.stop()?;
+        ensure!(!path.exists(), "the socket of an agent that stopped is there");
         Ok(())
     });
 }

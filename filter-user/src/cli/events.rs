@@ -5,6 +5,7 @@ use std::time::Duration;
 use filter_core::event::{Event, EventId, What};
 use filter_core::notation::parse_network;
 
+use super::lists::encode;
 use super::table::{self, Table, duration, network, time};
 use super::{Events, Failure, as_csv};
 use crate::clock;
@@ -35,7 +36,7 @@ pub(super) async fn show(client: &Client, wanted: Events) -> Result<(), Failure>
     }
 }
 
-/// The filter as the rest of a query; each value is of a form that needs no escaping there.
+/// The filter as the rest of a query.
 fn filter(wanted: &Events) -> Result<String, Failure> {
     let mut query = Vec::new();
     if let Some(text) = &wanted.network {
@@ -48,6 +49,9 @@ fn filter(wanted: &Events) -> Result<String, Failure> {
             return Err(Failure::usage(format!("there are no events of that kind; there are {names}")));
         }
         query.push(format!("&kind={kind}"));
+    }
+    for (key, value) in [("service", &wanted.service), ("account", &wanted.account)] {
+        query.extend(value.iter().map(|value| format!("&{key}={}", encode(value))));
     }
     if let Some(span) = wanted.since {
         query.push(format!("&since={}", clock::now().wall.before(span).as_millis()));

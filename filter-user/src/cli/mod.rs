@@ -198,6 +198,12 @@ struct Events {
     /// Of this kind: offence, blocked, unblocked, spared, exempted, unexempted, dropped, no-room
     #[arg(long)]
     kind: Option<String>,
+    /// Offences at this service, such as imap
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Offences about this account
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Of this last span of time, such as 30m or 2d
     #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
     since: Option<std::time::Duration>,

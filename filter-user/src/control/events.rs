@@ -35,6 +35,10 @@ pub(super) struct Wanted {
     network: Option<String>,
     /// Of this kind, such as `blocked`.
     kind: Option<String>,
+    /// Offences at this service, such as `imap`.
+    service: Option<String>,
+    /// Offences about this account.
+    account: Option<String>,
     /// Not before this time, in milliseconds since 1970.
     since: Option<i64>,
     /// Later than this event, and from there on.
@@ -55,6 +59,8 @@ pub(super) async fn list(
     let filter = EventFilter {
         network,
         kind: wanted.kind,
+        service: wanted.service,
+        account: wanted.account,
         since: wanted.since.map(Timestamp::from_millis),
         after: wanted.after.map(EventId),
         before: wanted.before.map(EventId),

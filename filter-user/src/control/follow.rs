@@ -46,6 +46,10 @@ pub(super) struct Wanted {
     network: Option<String>,
     /// Of this kind, such as `blocked`.
     kind: Option<String>,
+    /// Offences at this service, such as `imap`.
+    service: Option<String>,
+    /// Offences about this account.
+    account: Option<String>,
     /// Later than this event; none: from now on.
     after: Option<u64>,
 }
@@ -80,6 +84,8 @@ pub(super) async fn follow(
     let filter = EventFilter {
         network,
         kind: wanted.kind,
+        service: wanted.service,
+        account: wanted.account,
         after: Some(after),
         limit: Some(BATCH),
         ..EventFilter::default()

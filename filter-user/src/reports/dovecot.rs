@@ -139,8 +139,17 @@ async fn answer(
         }
         return refused(StatusCode::UNAUTHORIZED, "the key is missing or wrong");
     }
-    let Ok(Json(login)) = body else {
-        return refused(StatusCode::BAD_REQUEST, "the body is a JSON object with login, remote and protocol");
+    let login = match body {
+        Ok(Json(login)) => login,
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return refused(error.status(), "the body is longer than a request of Dovecot's");
+        }
+        Err(_) => {
+            return refused(
+                StatusCode::BAD_REQUEST,
+                "the body is a JSON object with login, remote and protocol",
+            );
+        }
     };
     match command.as_str() {
         "allow" => (StatusCode::OK, Json(server.allow(&login).await)),
@@ -204,7 +213,9 @@ impl Server {
         if login.policy_reject.holds() || !is_guess {
             return;
         }
-        let service = ServiceName::new(&login.protocol).unwrap_or(ServiceName::UNKNOWN);
+        // Here it says `sieve`, in its log `managesieve`; it is one service.
+        let protocol = if login.protocol == "sieve" { "managesieve" } else { login.protocol.as_str() };
+        let service = ServiceName::new(protocol).unwrap_or(ServiceName::UNKNOWN);
         let account = login.account.as_bytes();
         let mut offence = Offence::new(Kind::FailedLogin, login.fail_type.as_bytes()).at(service).of(account);
         offence.credentials =

@@ -8,6 +8,7 @@ use std::time::Duration;
 use filter_core::decision::{Block, Never, Origin};
 use filter_core::engine::PAST_LIMIT;
 use filter_core::event::{Event, EventId, What};
+use filter_core::offence::account_name;
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
 use rusqlite::types::{ToSql, Type};
@@ -32,6 +33,10 @@ pub struct EventFilter {
     pub network: Option<IpNet>,
     /// Of this kind, such as `blocked`.
     pub kind: Option<String>,
+    /// Offences at this service.
+    pub service: Option<String>,
+    /// Offences about this account, in capital letters or small ones.
+    pub account: Option<String>,
     /// Not before this time.
     pub since: Option<Timestamp>,
     /// Later than this event, and from there on; none: the latest.
@@ -100,6 +105,15 @@ impl History {
                 conditions.push("kind <> 'offence' AND kind <> 'dropped'".to_owned());
             }
             values.push(Box::new(kind.clone()));
+        }
+        for (field, wanted) in [("service", &filter.service), ("account", &filter.account)] {
+            if let Some(wanted) = wanted {
+                conditions.push(format!(
+                    "(kind = 'offence' AND json_extract(what, '$.{field}') = ? COLLATE NOCASE)"
+                ));
+                // As it is written in the log.
+                values.push(Box::new(account_name(wanted.as_bytes())));
+            }
         }
         if let Some(since) = filter.since {
             // Times have no index, so the search ends where the events are older.

@@ -35,6 +35,8 @@ const SPANS: [(u64, &str); 5] = [
 pub(super) struct Wanted {
     network: String,
     kind: String,
+    service: String,
+    account: String,
     minutes: u64,
     /// Earlier than this event; 0: the latest.
     before: u64,
@@ -68,11 +70,19 @@ impl Wanted {
         if !self.kind.is_empty() {
             route.extend(["&kind=", &encode(&self.kind)]);
         }
+        for (key, value) in [("service", &self.service), ("account", &self.account)] {
+            if !value.trim().is_empty() {
+                route.extend(["&", key, "=", &encode(value.trim())]);
+            }
+        }
     }
 
     fn link(&self, path: &str, more: &str) -> String {
-        let Self { network, kind, minutes, .. } = self;
-        format!("{path}?network={}&kind={}&minutes={minutes}{more}", encode(network), encode(kind))
+        let Self { network, kind, service, account, minutes, .. } = self;
+        let [network, kind, service, account] = [network, kind, service, account].map(|text| encode(text));
+        format!(
+            "{path}?network={network}&kind={kind}&service={service}&account={account}&minutes={minutes}{more}"
+        )
     }
 
     /// Where the log is followed.
@@ -122,6 +132,14 @@ fn filters(wanted: &Wanted) -> Markup {
                         option value="" { "all" }
                         @for name in What::NAMES { option value=(name) selected[wanted.kind == name] { (name) } }
                     }
+                }
+                div {
+                    label for="service" { "Service" }
+                    input id="service" name="service" value=(wanted.service) placeholder="all" autocapitalize="none" spellcheck="false";
+                }
+                div {
+                    label for="account" { "Account" }
+                    input id="account" name="account" value=(wanted.account) placeholder="all" autocapitalize="none" spellcheck="false";
                 }
                 div {
                     label for="minutes" { "Time" }

@@ -1,6 +1,7 @@
 //! Programs of packages that are better not installed: mail servers, since all are the machine's one mail transport agent,
-//! Prometheus, which would become a service, and the emulator, which cannot be beside tools of its own of another version.
-//! Their packages are unpacked under `target/lab`, with the libraries that are missing, and nothing of them is installed.
+//! Prometheus, which would become a service, Roundcube, which would bring a web server, and the emulator, which cannot be
+//! beside tools of its own of another version. Their packages are unpacked under `target/lab`, with the libraries that are
+//! missing, and nothing of them is installed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,11 +22,41 @@ pub(super) struct Bundle {
     program: &'static str,
 }
 
-/// The mail servers that the edge is compared with straight talk to, beside Postfix; and who reads and judges the metrics.
-pub(super) const SERVERS: [Bundle; 3] = [
+/// The mail servers that the edge is compared with straight talk to, beside Postfix; who reads and judges the metrics; and a webmail.
+pub(super) const SERVERS: [Bundle; 4] = [
     Bundle { name: "exim", packages: &["exim4-daemon-light", "exim4-base"], program: "usr/sbin/exim4" },
     Bundle { name: "opensmtpd", packages: &["opensmtpd"], program: "usr/sbin/smtpd" },
     Bundle { name: "prometheus", packages: &["prometheus"], program: "usr/bin/promtool" },
+    Bundle { name: "roundcube", packages: &ROUNDCUBE, program: "usr/share/roundcube/index.php" },
+];
+
+/// Roundcube with the PHP that it needs.
+const ROUNDCUBE: [&str; 25] = [
+    "roundcube-core",
+    "php-auth-sasl",
+    "php-common",
+    "php-getallheaders",
+    "php-guzzlehttp-guzzle",
+    "php-guzzlehttp-promises",
+    "php-guzzlehttp-psr7",
+    "php-mail-mime",
+    "php-masterminds-html5",
+    "php-net-sieve",
+    "php-net-smtp",
+    "php-net-socket",
+    "php-pear",
+    "php-psr-http-client",
+    "php-psr-http-factory",
+    "php-psr-http-message",
+    "php-symfony-deprecation-contracts",
+    "php8.2-cli",
+    "php8.2-common",
+    "php8.2-intl",
+    "php8.2-mbstring",
+    "php8.2-opcache",
+    "php8.2-readline",
+    "php8.2-sqlite3",
+    "php8.2-xml",
 ];
 
 /// What boots other kernels, with what it loads into the machine that it emulates.

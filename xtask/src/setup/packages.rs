@@ -12,13 +12,15 @@ pub(super) const TOOLCHAIN: [&str; 5] =
 /// What bpf-linker is built with, beside LLVM.
 pub(super) const LINKER: [&str; 4] = ["g++", "zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the lab is made of.
-pub(super) const LAB: [&str; 20] = [
+pub(super) const LAB: [&str; 23] = [
     "chromium",
     "chromium-driver",
     "curl",
     "dovecot-core",
     "dovecot-imapd",
+    "dovecot-managesieved",
     "dovecot-pop3d",
+    "dovecot-submissiond",
     "fail2ban",
     "fonts-dejavu-core",
     "iproute2",
@@ -26,6 +28,7 @@ pub(super) const LAB: [&str; 20] = [
     "libsasl2-modules",
     "mandoc",
     "openssl",
+    "perl-base",
     "postfix",
     "sasl2-bin",
     "ssl-cert",

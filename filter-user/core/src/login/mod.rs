@@ -266,6 +266,26 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_does_not_know_the_service_takes_no_attempt_from_one_that_does() {
+        for order in [[0, 1, 2, 3], [0, 2, 1, 3], [2, 0, 1, 3], [2, 1, 0, 3], [0, 1, 3, 2], [2, 3, 0, 1]] {
+            let mut logins = Logins::new(10);
+            let tells = [
+                (Source::Dovecot, "smtp", Some(1)),
+                (Source::Dovecot, "imap", Some(2)),
+                // Of the second, by Dovecot's log, and of the first, by Postfix's.
+                (Source::Log, "unknown", None),
+                (Source::Log, "smtp", None),
+            ];
+            let mut count = 0;
+            for place in order {
+                let (source, service, credentials) = tells[place];
+                count = see(&mut logins, source, (service, "alice"), credentials, 1);
+            }
+            assert_eq!(count, 2, "{order:?}");
+        }
+    }
+
+    #[test]
     fn an_old_password_counts_once_whoever_tells_of_it_first() {
         let mut logins = Logins::new(10);
         let imap = ("imap", "alice");

@@ -46,11 +46,14 @@ impl Account {
 }
 
 impl Place {
+    /// A line of Dovecot's auth process does not say for which service it was.
+    fn is_vague(self) -> bool {
+        self.service == Some(ServiceName::UNKNOWN)
+    }
+
     fn is_same(self, other: Self) -> bool {
         let accounts = self.account.zip(other.account);
-        // A line of Dovecot's auth process does not say for which service it was.
-        let is_unknown = [self, other].iter().any(|place| place.service == Some(ServiceName::UNKNOWN));
-        (is_unknown || self.service == other.service)
+        (self.is_vague() || other.is_vague() || self.service == other.service)
             && accounts.is_none_or(|(one, other)| one.is_same(other))
     }
 }
@@ -64,6 +67,8 @@ pub(super) struct Sighting {
     /// When it was told of first.
     told: Instant,
     seen_by: u8,
+    /// Of those, who did not say for which service it was, and may have meant another one.
+    vague: u8,
     /// What it has cost so far.
     pub(super) cost: u32,
     /// The event that counted it as a failed login without knowing the credentials; none: it did not count, or rightly.
@@ -72,8 +77,9 @@ pub(super) struct Sighting {
 
 impl Sighting {
     /// One that this source tells of now, which has cost something.
-    pub(super) const fn new(source: Source, place: Place, at: Instant, cost: u32, now: Instant) -> Self {
-        Self { place, at, told: now, seen_by: source.bit(), cost, guess: None }
+    pub(super) fn new(source: Source, place: Place, at: Instant, cost: u32, now: Instant) -> Self {
+        let vague = if place.is_vague() { source.bit() } else { 0 };
+        Self { place, at, told: now, seen_by: source.bit(), vague, cost, guess: None }
     }
 
     /// Counted without knowing the credentials.
@@ -114,14 +120,41 @@ impl Sightings {
         place: Place,
         at: Instant,
     ) -> Option<&mut Sighting> {
-        let found = self.of.get_mut(&scope)?.iter_mut().find(|other| {
-            let apart = at.since(other.at).max(other.at.since(at));
-            other.seen_by & source.bit() == 0 && other.place.is_same(place) && apart <= APART
-        })?;
-        found.seen_by |= source.bit();
-        // The one who knows the account says it for all who come later.
-        found.place.account = found.place.account.or(place.account);
-        Some(found)
+        let (own, bit) = (self.of.get_mut(&scope)?, source.bit());
+        let is_near = |other: &Sighting| at.since(other.at).max(other.at.since(at)) <= APART;
+        let fits = |other: &Sighting| is_near(other) && other.place.is_same(place);
+        let is_open = |other: &Sighting| other.seen_by & bit == 0 && fits(other);
+        let is_there = |other: &Sighting| other.place.service == place.service && is_open(other);
+        match own.iter().position(is_there).or_else(|| own.iter().position(is_open)) {
+            Some(found) => {
+                let found = own.get_mut(found)?;
+                found.seen_by |= bit;
+                if place.is_vague() {
+                    found.vague |= bit;
+                }
+                // The one who knows the account or the service says it for all who come later.
+                found.place.account = found.place.account.or(place.account);
+                if found.place.is_vague() {
+                    found.place.service = place.service;
+                }
+                Some(found)
+            }
+            None => {
+                // What was said of no certain service was taken for this one, and may be about another one.
+                let taken = own.iter().position(|other| other.vague & bit != 0 && fits(other))?;
+                let account = own.get(taken)?.place.account;
+                let meant = Place { service: Some(ServiceName::UNKNOWN), account };
+                let is_meant = |other: &&mut Sighting| {
+                    other.seen_by & bit == 0 && is_near(other) && other.place.is_same(meant)
+                };
+                let other = own.iter_mut().find(is_meant)?;
+                other.seen_by |= bit;
+                other.vague |= bit;
+                let taken = own.get_mut(taken)?;
+                taken.vague &= !bit;
+                Some(taken)
+            }
+        }
     }
 
     /// An attempt that nobody else has told of.
