@@ -152,6 +152,20 @@ fn document(world: &World) -> Result<Value> {
     Ok(serde_json::from_str(&answer.body)?)
 }
 
+/// Whether an answer is of the form that its route has.
+fn check_kind(name: &str, answer: &Answer) -> Result<()> {
+    let (kind, word) = match name {
+        "get-events-follow" => ("text/event-stream", "\"event\":\"blocked\""),
+        "get-metrics" => ("text/plain", "gatepost_build_info"),
+        _ => ("application/json", ""),
+    };
+    ensure!(answer.kind.split(';').next() == Some(kind), "{name}: {answer:?}");
+    ensure!(answer.body.contains(word), "{name}: {answer:?}");
+    let is_json = serde_json::from_str::<Value>(&answer.body).is_ok();
+    ensure!(is_json == (kind == "application/json"), "{name}: {answer:?}");
+    Ok(())
+}
+
 #[test]
 fn every_described_route_does_what_it_says_and_refuses_what_it_must() {
     in_world(|world, _| {
@@ -173,15 +187,7 @@ fn every_described_route_does_what_it_says_and_refuses_what_it_must() {
                     operations.iter().find(|(other, ..)| other == name).context("not described")?;
                 let answer = send(world, way, method, path, body)?;
                 ensure!(answer.status == 200, "{name}: {answer:?}");
-                let (kind, word) = match name {
-                    "get-events-follow" => ("text/event-stream", "\"event\":\"blocked\""),
-                    "get-metrics" => ("text/plain", "gatepost_build_info"),
-                    _ => ("application/json", ""),
-                };
-                ensure!(answer.kind.split(';').next() == Some(kind), "{name}: {answer:?}");
-                ensure!(answer.body.contains(word), "{name}: {answer:?}");
-                let is_json = serde_json::from_str::<Value>(&answer.body).is_ok();
-                ensure!(is_json == (kind == "application/json"), "{name}: {answer:?}");
+                check_kind(name, &answer)?;
             }
         }
         let large = world.scratch().join("large");

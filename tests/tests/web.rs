@@ -169,7 +169,7 @@ fn without_a_place_among_the_readers_the_log_is_asked_for_now_and_then() {
         };
         let _readers: Vec<_> = (0..64).map(follow).collect::<Result<_>>()?;
         let is_in = |number| fs::read_to_string(head(number)).is_ok_and(|head| head.contains(" 200 "));
-        wait_until("all places taken", Duration::from_secs(60), || Ok((0..64).all(is_in)))?;
+        wait_until("all places taken", Duration::from_mins(1), || Ok((0..64).all(is_in)))?;
         browser.open("/events?follow=yes")?;
         browser.wait("#following", "asks every 2 s")?;
         misbehave(world, "203.0.113.13")?;
