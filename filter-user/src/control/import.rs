@@ -82,7 +82,7 @@ async fn import(agent: &Agent, list: List, Author(author): Author, body: Body) -
         flushed.map_err(|error| Problem::new(StatusCode::INSUFFICIENT_STORAGE, error))?;
     }
     let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
-    let what = Done(told(list, &outcomes, dry_run));
+    let what = Done(told(list, &outcomes, dry_run.is_some()));
     Ok((Extension(what), Json(outcomes)))
 }
 

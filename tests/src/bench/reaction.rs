@@ -45,7 +45,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let listener = world.mail.enter(|| Ok(TcpListener::bind((MAIL, 25))?))?;
     let pins = world.pins().to_path_buf();
     std::thread::spawn(move || serve(&listener, &pins, &entries));
-    let agent = Agent::start(&world, "client_address = \"none\"\n")?;
+    let agent =
+        Agent::start(&world, "client_address = \"none\"\nmaximum_errors = 0\nmaximum_commands = 0\n")?;
     ask(&world, &["never", "add", EXEMPT])?;
     let heads = ["load", "offences/s", "entry p50", "entry p99", "entry max", "told p50", "told p99"];
     let mut table = Table::new("from the refusal to the kernel", NOTE, &heads);
