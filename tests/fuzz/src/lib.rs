@@ -9,7 +9,7 @@ mod report;
 mod session;
 /// The program's own reader of its rules, without the rest of the program.
 #[path = "../../../filter-user/src/logs/shipped.rs"]
-mod shipped;
+pub mod shipped;
 
 /// Takes one input.
 pub type Target = fn(&[u8]);

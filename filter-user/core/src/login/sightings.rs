@@ -125,36 +125,31 @@ impl Sightings {
         let fits = |other: &Sighting| is_near(other) && other.place.is_same(place);
         let is_open = |other: &Sighting| other.seen_by & bit == 0 && fits(other);
         let is_there = |other: &Sighting| other.place.service == place.service && is_open(other);
-        match own.iter().position(is_there).or_else(|| own.iter().position(is_open)) {
-            Some(found) => {
-                let found = own.get_mut(found)?;
-                found.seen_by |= bit;
-                if place.is_vague() {
-                    found.vague |= bit;
-                }
-                // The one who knows the account or the service says it for all who come later.
-                found.place.account = found.place.account.or(place.account);
-                if found.place.is_vague() {
-                    found.place.service = place.service;
-                }
-                Some(found)
+        if let Some(found) = own.iter().position(is_there).or_else(|| own.iter().position(is_open)) {
+            let found = own.get_mut(found)?;
+            found.seen_by |= bit;
+            if place.is_vague() {
+                found.vague |= bit;
             }
-            None => {
-                // What was said of no certain service was taken for this one, and may be about another one.
-                let taken = own.iter().position(|other| other.vague & bit != 0 && fits(other))?;
-                let account = own.get(taken)?.place.account;
-                let meant = Place { service: Some(ServiceName::UNKNOWN), account };
-                let is_meant = |other: &&mut Sighting| {
-                    other.seen_by & bit == 0 && is_near(other) && other.place.is_same(meant)
-                };
-                let other = own.iter_mut().find(is_meant)?;
-                other.seen_by |= bit;
-                other.vague |= bit;
-                let taken = own.get_mut(taken)?;
-                taken.vague &= !bit;
-                Some(taken)
+            // The one who knows the account or the service says it for all who come later.
+            found.place.account = found.place.account.or(place.account);
+            if found.place.is_vague() {
+                found.place.service = place.service;
             }
+            return Some(found);
         }
+        // What was said of no certain service was taken for this one, and may be about another one.
+        let taken = own.iter().position(|other| other.vague & bit != 0 && fits(other))?;
+        let account = own.get(taken)?.place.account;
+        let meant = Place { service: Some(ServiceName::UNKNOWN), account };
+        let is_meant =
+            |other: &&mut Sighting| other.seen_by & bit == 0 && is_near(other) && other.place.is_same(meant);
+        let other = own.iter_mut().find(is_meant)?;
+        other.seen_by |= bit;
+        other.vague |= bit;
+        let taken = own.get_mut(taken)?;
+        taken.vague &= !bit;
+        Some(taken)
     }
 
     /// An attempt that nobody else has told of.
