@@ -1,21 +1,20 @@
 //! The event log in the database: written by the one writer, read by anybody through a connection of its own.
 
 use std::fs::File;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use filter_core::decision::{Block, Never, Origin};
 use filter_core::engine::PAST_LIMIT;
 use filter_core::event::{Event, EventId, What};
-use filter_core::offence::account_name;
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
-use rusqlite::types::{ToSql, Type};
+use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use super::readable::readable;
+use super::search::{Search, bytes, number};
 use super::{StoreError, Stored, schema};
 
 /// How long an event is kept.
@@ -86,58 +85,11 @@ impl History {
     /// The events that a filter lets through, oldest first. Reads the disk.
     pub fn events(&self, filter: &EventFilter) -> rusqlite::Result<Vec<Event>> {
         let database = self.connect()?;
-        let mut conditions = vec!["TRUE".to_owned()];
-        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-        if let Some(network) = filter.network {
-            let around = supernets(network);
-            let marks = vec!["?"; around.len()].join(", ");
-            conditions.push(format!("(first BETWEEN ? AND ? OR network IN ({marks}))"));
-            values.push(Box::new(bytes(network.network())));
-            values.push(Box::new(bytes(network.broadcast())));
-            values.extend(
-                around.into_iter().map(|network| -> Box<dyn ToSql> { Box::new(network.to_string()) }),
-            );
-        }
-        if let Some(kind) = &filter.kind {
-            conditions.push("kind = ?".to_owned());
-            // As the index of the rare kinds says it; SQLite does not conclude it from the value.
-            if kind != "offence" && kind != "dropped" {
-                conditions.push("kind <> 'offence' AND kind <> 'dropped'".to_owned());
-            }
-            values.push(Box::new(kind.clone()));
-        }
-        for (field, wanted) in [("service", &filter.service), ("account", &filter.account)] {
-            if let Some(wanted) = wanted {
-                conditions.push(format!(
-                    "(kind = 'offence' AND json_extract(what, '$.{field}') = ? COLLATE NOCASE)"
-                ));
-                // As it is written in the log.
-                values.push(Box::new(account_name(wanted.as_bytes())));
-            }
-        }
-        if let Some(since) = filter.since {
-            // Times have no index, so the search ends where the events are older.
-            conditions.push("id >= ? AND time >= ?".to_owned());
-            values.push(Box::new(first_since(&database, since.as_millis())?));
-            values.push(Box::new(since.as_millis()));
-        }
-        if let Some(after) = filter.after {
-            conditions.push("id > ?".to_owned());
-            values.push(Box::new(number(after)));
-        }
-        if let Some(before) = filter.before {
-            conditions.push("id < ?".to_owned());
-            values.push(Box::new(number(before)));
-        }
-        let order = if filter.after.is_some() { "ASC" } else { "DESC" };
-        let limit = filter.limit.unwrap_or(100).min(PAGE_LIMIT);
-        let sql = format!(
-            "SELECT id, time, network, what, answered_by FROM event WHERE {} ORDER BY id {order} LIMIT {limit}",
-            conditions.join(" AND ")
-        );
-        let mut events: Vec<_> = {
+        let first = filter.since.map(|since| first_since(&database, since.as_millis())).transpose()?;
+        let Search { sql, values } = Search::new(filter, first);
+        let mut events = {
             let mut statement = database.prepare(&sql)?;
-            statement.query_map(params_from_iter(values), event_of)?.collect::<rusqlite::Result<_>>()?
+            readable(statement.query_map(params_from_iter(values), event_of)?)?
         };
         events.sort_by_key(|event| event.id);
         Ok(events)
@@ -268,24 +220,6 @@ fn event_of(row: &Row<'_>) -> rusqlite::Result<Event> {
 
 fn id(number: i64) -> EventId {
     EventId(u64::try_from(number).unwrap_or(0))
-}
-
-/// `SQLite` has no larger integers; at a million events a second it lasts for 290,000 years.
-fn number(id: EventId) -> i64 {
-    i64::try_from(id.0).unwrap_or(i64::MAX)
-}
-
-/// An address so that the order of bytes is the order of addresses, one family behind the other.
-fn bytes(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => [&[4][..], &address.octets()].concat(),
-        IpAddr::V6(address) => [&[6][..], &address.octets()].concat(),
-    }
-}
-
-/// A network and all those around it.
-fn supernets(network: IpNet) -> Vec<IpNet> {
-    std::iter::successors(Some(network), IpNet::supernet).collect()
 }
 
 /// Where the log of a state directory is.

@@ -10,6 +10,7 @@ mod day;
 mod history;
 mod readable;
 mod schema;
+mod search;
 mod writer;
 
 use std::fs::{File, TryLockError};
