@@ -1,6 +1,6 @@
 //! A real Dovecot on the gateway, with its whole state in the world's scratch folder.
 //!
-//! IMAP, POP3, ManageSieve and submission on the gateway's address for clients, and the socket by which Postfix asks it for SMTP
+//! IMAP, POP3, `ManageSieve` and submission on the gateway's address for clients, and the socket by which Postfix asks it for SMTP
 //! AUTH. One login (`alice@example.test`, `secret`). It asks an auth-policy server before each login and tells it afterwards, with
 //! [`API_KEY`], at [`POLICY`]. It never slows a client down: that is for the gateway to do.
 
@@ -127,7 +127,7 @@ pub enum Service {
     Imap,
     /// POP3.
     Pop3,
-    /// ManageSieve.
+    /// `ManageSieve`.
     Sieve,
     /// Submission.
     Submission,

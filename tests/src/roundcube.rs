@@ -58,7 +58,7 @@ impl Roundcube {
         let scratch = world.scratch().join("roundcube");
         fs::create_dir_all(scratch.join("etc/roundcube"))?;
         fs::write(scratch.join("etc/roundcube/config.inc.php"), SETTINGS)?;
-        let extensions: String = EXTENSIONS.iter().map(|name| format!("extension={name}\n")).collect();
+        let extensions = format!("extension={}\n", EXTENSIONS.join("\nextension="));
         fs::write(scratch.join("etc/php.ini"), extensions)?;
         let server = unpacked::run(&world.gateway, "roundcube", &scratch, SERVER, (GATEWAY_V4, PORT))?;
         Ok(Self { scratch, _server: server })

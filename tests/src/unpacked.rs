@@ -167,7 +167,8 @@ impl Unpacked {
                 let (certificate, key) = authority.sign("mail", &["mail.example.test"])?;
                 // It takes no key that others may read.
                 fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
-                let pki = format!("pki mail cert {certificate:?}\npki mail key {key:?}\n");
+                let (certificate, key) = (certificate.display(), key.display());
+                let pki = format!("pki mail cert \"{certificate}\"\npki mail key \"{key}\"\n");
                 fs::write(etc.join("smtpd.conf"), [&pki, OPENSMTPD].concat())?;
             }
         }
