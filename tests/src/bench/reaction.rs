@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 const NOTE: &str = "\
 microseconds by the clock, of 300 blocks, one after another. entry: from before the mail server writes the refusal that
-crosses the threshold, through the agent, until the client is in the kernel's map, looked for without a pause. told: until
+crosses the threshold, through the agent, until the client is in the kernel's map, looked for whenever nobody else wants the processor. told: until
 the client has read its 421. The load are sessions that are refused recipients as fast as they can ask, each an offence.
 Mail server, clients, agent and the look into the map share the processors of this machine.";
 
@@ -163,6 +163,8 @@ fn talk(stream: TcpStream, pins: &Path, entries: &Sender<Duration>) -> Result<()
             writer.write_all(reply)?;
             while map.get(&BLOCKED.octets(), 0).is_err() {
                 ensure!(start.elapsed() < PATIENCE, "no entry");
+                // Whoever is to make the entry must not wait for this thread's turn to end.
+                std::thread::yield_now();
             }
             entries.send(start.elapsed())?;
         } else {
