@@ -98,6 +98,9 @@ client_address = \"none\"
 maximum_sessions = 50000
 maximum_incoming_sessions = 50000
 maximum_sessions_per_address = 0
+[ips]
+# The clients of a bench go without QUIT, and come again.
+unfinished_session_multiplier = 0
 ";
 
 impl<'world> Proxies<'world> {
@@ -170,10 +173,17 @@ pub(super) fn wait_for(space: &Namespace, address: &str) -> Result<()> {
     wait_until(address, Duration::from_secs(10), || space.enter(|| Ok(TcpStream::connect(to).is_ok())))
 }
 
-/// Lets this process and those that it starts have as many descriptors as the machine allows.
-pub fn raise_descriptors() -> Result<()> {
+/// Sessions that are held at most.
+const MANY: usize = 10_000;
+/// Descriptors that a proxy needs beside those of its sessions.
+const OTHERS: u64 = 200;
+
+/// Lets this process and those that it starts have as many descriptors as the machine allows; says how many sessions, with two
+/// ends each, that is enough for.
+pub fn raise_descriptors() -> Result<usize> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("cannot raise the limit of open files")
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("cannot raise the limit of open files")?;
+    Ok(usize::try_from(most.saturating_sub(OTHERS) / 2)?.min(MANY))
 }
 
 /// Time that a process and its children have been at work, in ticks of ten milliseconds.
