@@ -9,14 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::BlockView;
 use crate::decision::{Block, Origin};
+use crate::open::PAGE_LIMIT;
 use crate::time::Timestamp;
 
-/// Entries of one answer at most.
-pub const PAGE_LIMIT: usize = 10_000;
 /// Entries of one answer, if nobody says how many.
 pub const PAGE_USUAL: usize = 100;
-/// Longest text that is searched for, in bytes.
-pub const SEARCH_LIMIT: usize = 200;
 
 /// How entries are ordered.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

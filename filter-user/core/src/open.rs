@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::smtp::session::State;
 use crate::time::Timestamp;
 
-/// Sessions of one answer.
+/// Sessions, or blocks, of one answer.
 pub const PAGE_LIMIT: usize = 10_000;
 /// Sessions of an answer that was not asked for a number.
 pub const PAGE_USUAL: usize = 1000;

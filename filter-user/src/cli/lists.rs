@@ -3,8 +3,9 @@
 use clap::{Args, ValueEnum};
 use filter_core::admin::{BlockView, ListRequest, Removed};
 use filter_core::decision::{Never, Origin};
-use filter_core::listed::{Listed, ListedBlock, Order, PAGE_LIMIT};
+use filter_core::listed::{Listed, ListedBlock, Order};
 use filter_core::notation::parse_network;
+use filter_core::open::PAGE_LIMIT;
 use filter_core::time::Timestamp;
 use ipnet::IpNet;
 use serde::Serialize;

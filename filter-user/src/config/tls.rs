@@ -10,7 +10,7 @@ use super::error::{ConfigError, Place};
 use crate::tls::{CertificateFiles, OldestVersion, is_server_name};
 
 /// Certificates of one service, or of the web admin.
-pub(super) const CERTIFICATES_LIMIT: usize = 100;
+const CERTIFICATES_LIMIT: usize = 100;
 
 /// TLS of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,15 +68,23 @@ pub(super) struct Written {
     pub(super) mail_server_name: Option<Spanned<String>>,
 }
 
+/// The certificates of a service, or of the web admin.
+pub(super) fn certificates(
+    list: Option<Spanned<Vec<CertificateFiles>>>,
+    place: &Place<'_>,
+) -> Result<Vec<CertificateFiles>, ConfigError> {
+    let span = list.as_ref().map(Spanned::span);
+    let list = list.map(Spanned::into_inner).unwrap_or_default();
+    if list.len() > CERTIFICATES_LIMIT {
+        let message = format!("name at most {CERTIFICATES_LIMIT} certificates; one may be for many names");
+        return Err(place.value(span, "certificates", message));
+    }
+    Ok(list)
+}
+
 impl Written {
     pub(super) fn validate(self, place: &Place<'_>) -> Result<TlsConfig, ConfigError> {
-        let certificates_span = self.certificates.as_ref().map(Spanned::span);
-        let certificates = self.certificates.map(Spanned::into_inner).unwrap_or_default();
-        if certificates.len() > CERTIFICATES_LIMIT {
-            let message =
-                format!("name at most {CERTIFICATES_LIMIT} certificates; one may be for many names");
-            return Err(place.value(certificates_span, "certificates", message));
-        }
+        let certificates = certificates(self.certificates, place)?;
         let span = self.tls.as_ref().map(Spanned::span);
         let standard = if certificates.is_empty() { Choice::PassThrough } else { Choice::Terminate };
         let choice = self.tls.map_or(standard, Spanned::into_inner);

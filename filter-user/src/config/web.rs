@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{ConfigError, Place};
-use super::tls::CERTIFICATES_LIMIT;
+use super::tls::certificates;
 use super::value::{Networks, networks, socket};
 use crate::tls::CertificateFiles;
 
@@ -46,13 +46,7 @@ impl Web {
         let listen = self.listen.map(|text| socket("listen", &text, "127.0.0.1:8025", place)).transpose()?;
         let proxies = self.trusted_proxies.map(|list| networks("trusted_proxies", list, place));
         let trusted_proxies = proxies.transpose()?.unwrap_or_default();
-        let certificates_span = self.certificates.as_ref().map(Spanned::span);
-        let certificates = self.certificates.map(Spanned::into_inner).unwrap_or_default();
-        if certificates.len() > CERTIFICATES_LIMIT {
-            let message =
-                format!("name at most {CERTIFICATES_LIMIT} certificates; one may be for many names");
-            return Err(place.value(certificates_span, "certificates", message));
-        }
+        let certificates = certificates(self.certificates, place)?;
         let is_outside = listen.is_some_and(|address| !address.ip().to_canonical().is_loopback());
         if is_outside && trusted_proxies.is_empty() && certificates.is_empty() {
             let message = "passwords would cross the network in the clear; give it certificates = [{ certificate = \

@@ -9,15 +9,14 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use filter_core::decision::Origin;
-use filter_core::listed::{Listed, Order, PAGE_LIMIT, SEARCH_LIMIT, Search};
-use filter_core::notation::parse_network;
+use filter_core::listed::{Listed, Order, Search};
 use futures_util::stream;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Problem;
 use super::routes::{Agent, Answer, Around};
+use super::{Problem, paging};
 use crate::ips::Request;
 use crate::kernel::View;
 
@@ -60,18 +59,9 @@ pub(super) async fn search(
 
 impl Asked {
     fn check(self) -> Result<Search, Problem> {
-        let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-        let network = self.network.filter(|text| !text.is_empty());
-        let network = network.as_deref().map(parse_network).transpose();
-        let text = self.q.filter(|text| !text.is_empty());
-        if text.as_ref().is_some_and(|text| text.len() > SEARCH_LIMIT) {
-            return Err(wrong(format!("`q` has at most {SEARCH_LIMIT} bytes")));
-        }
-        if self.limit.is_some_and(|limit| !(1..=PAGE_LIMIT).contains(&limit)) {
-            return Err(wrong(format!("`limit` goes from 1 to {PAGE_LIMIT}")));
-        }
+        let (network, text) = paging::check(self.network, self.q, self.limit)?;
         Ok(Search {
-            network: network.map_err(|error| wrong(error.to_string()))?,
+            network,
             text,
             origin: self.origin,
             order: self.sort,

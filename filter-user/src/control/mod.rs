@@ -14,6 +14,7 @@ mod health;
 mod import;
 mod listed;
 mod metrics;
+mod paging;
 mod problem;
 mod reports;
 mod routes;

@@ -5,14 +5,14 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use filter_core::notation::parse_network;
-use filter_core::open::{Ended, Key, OpenSessions, PAGE_LIMIT, SEARCH_LIMIT, Wanted};
+use filter_core::open::{Ended, Key, OpenSessions, Wanted};
 use filter_core::smtp::session::State as Doing;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Problem;
 use super::access::Done;
 use super::routes::{Agent, Answer};
+use super::{Problem, paging};
 use crate::clock;
 use crate::ips::Request;
 
@@ -65,18 +65,9 @@ pub(super) async fn list(
 
 impl Asked {
     fn check(self) -> Result<Wanted, Problem> {
-        let wrong = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-        let network = self.network.filter(|text| !text.is_empty());
-        let network = network.as_deref().map(parse_network).transpose();
-        let text = self.q.filter(|text| !text.is_empty());
-        if text.as_ref().is_some_and(|text| text.len() > SEARCH_LIMIT) {
-            return Err(wrong(format!("`q` has at most {SEARCH_LIMIT} bytes")));
-        }
-        if self.limit.is_some_and(|limit| !(1..=PAGE_LIMIT).contains(&limit)) {
-            return Err(wrong(format!("`limit` goes from 1 to {PAGE_LIMIT}")));
-        }
+        let (network, text) = paging::check(self.network, self.q, self.limit)?;
         Ok(Wanted {
-            network: network.map_err(|error| wrong(error.to_string()))?,
+            network,
             service: self.service.filter(|name| !name.is_empty()),
             state: self.state,
             text,

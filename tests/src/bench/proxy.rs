@@ -174,7 +174,7 @@ pub(super) fn wait_for(space: &Namespace, address: &str) -> Result<()> {
 }
 
 /// Sessions that are held at most.
-const MANY: usize = 10_000;
+pub const MANY: usize = 10_000;
 /// Descriptors that a proxy needs beside those of its sessions.
 const OTHERS: u64 = 200;
 
