@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use filter_core::access::Role;
 use schemars::generate::SchemaSettings;
@@ -53,7 +56,10 @@ impl Contract {
         T: 'static,
     {
         let told = describe(Told::new(&mut self.schemas, method, path));
-        let route = on(filter, handler).layer(DefaultBodyLimit::max(told.limit));
+        let limit = told.limit;
+        let route = on(filter, handler)
+            .layer(DefaultBodyLimit::max(limit))
+            .layer(middleware::from_fn(move |request, next| refuse_long(limit, request, next)));
         self.paths.entry(path).or_default().insert(method.to_owned(), Value::Object(told.operation));
         self.router = self.router.route(path, route);
         self
@@ -118,6 +124,17 @@ impl Contract {
         };
         (self.router.method_not_allowed_fallback(not_so).fallback(nothing), document)
     }
+}
+
+/// Refuses a body by what its header says of it. Refused while it comes, the client might not hear the answer (RFC 9112 section
+/// 9.6), and one that asks first (`Expect: 100-continue`) would be told to send it.
+async fn refuse_long(limit: usize, request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > limit as u64) {
+        let detail = format!("a request to this route has at most {limit} bytes");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
+    }
+    next.run(request).await
 }
 
 /// One method of [`Contract`] for each method of HTTP.
