@@ -4,10 +4,12 @@
 //! that nobody wrote, and the kernel compares keys byte by byte.
 
 use crate::gate;
+use crate::packet::Source;
 use crate::reason::Reason;
+use crate::table::{Shape, Slot};
 
 /// Changes with every change of this file that old entries cannot be read with.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// A blocked host or prefix.
 #[repr(C)]
@@ -48,10 +50,6 @@ pub struct NeverEntry {
 pub type PrefixV4 = [u8; 8];
 /// An IPv6 address as the data of a prefix key.
 pub type PrefixV6 = [u8; 16];
-/// An IPv4 address as a key.
-pub type HostV4 = [u8; 4];
-/// The first eight bytes of an IPv6 address as a key: its /64.
-pub type ScopeV6 = [u8; 8];
 
 /// What the filter does with packets; [`Settings::mode`].
 pub mod mode {
@@ -77,8 +75,12 @@ pub struct Settings {
     pub never_classes: u32,
     /// Words of the block list's gate; see [`gate::Key`].
     pub words: u32,
-    /// The secret of the gates; drawn when the maps are made, and theirs as long as they live.
+    /// The secret of gates and tables; drawn when the maps are made, and theirs as long as they live.
     pub seed: u64,
+    /// Blocked IPv4 addresses at most.
+    pub hosts_v4: u32,
+    /// Blocked IPv6 /64 networks at most.
+    pub scopes_v6: u32,
 }
 
 impl Settings {
@@ -92,6 +94,12 @@ impl Settings {
     #[inline(always)]
     pub const fn never_gate(&self) -> gate::Key {
         gate::Key { seed: self.seed, classes: self.never_classes, words: gate::NEVER_WORDS }
+    }
+
+    /// What a table of so many buckets is read by.
+    #[inline(always)]
+    pub const fn table(&self, buckets: u32) -> Shape {
+        Shape { seed: self.seed, buckets }
     }
 }
 
@@ -142,20 +150,24 @@ pub struct Counter {
 pub const COUNTERS: u32 = Reason::ALL.len() as u32;
 
 const _: () = assert!(size_of::<BlockEntry>() == 48 && size_of::<NeverEntry>() == 16);
-const _: () = assert!(size_of::<Settings>() == 32 && size_of::<Counter>() == 16);
+const _: () = assert!(size_of::<Settings>() == 40 && size_of::<Counter>() == 16);
+const _: () = assert!(size_of::<Slot<BlockEntry>>() == 64 && size_of::<Slot<NeverEntry>>() == 32);
 const _: () = assert!(size_of::<Tick>() == 24 && size_of::<DropReport>() == 40);
 
 /// The data of an IPv4 prefix key.
 #[inline(always)]
-pub const fn prefix_v4(address: HostV4) -> PrefixV4 {
+pub const fn prefix_v4(address: [u8; 4]) -> PrefixV4 {
     let [a, b, c, d] = address;
     [a, b, c, d, 0, 0, 0, 0]
 }
 
-/// The /64 that an IPv6 address lies in.
+/// What a source is called in its family's table of hosts: an IPv4 address, or the /64 that an IPv6 address lies in.
 #[inline(always)]
-pub const fn scope_v6(address: [u8; 16]) -> ScopeV6 {
-    gate::upper(address).to_be_bytes()
+pub const fn host(source: Source) -> u64 {
+    match source {
+        Source::V4(address) => u32::from_be_bytes(address) as u64,
+        Source::V6(address) => gate::upper(address),
+    }
 }
 
 /// The word of the port bitmap that holds a port, and its bit there.
@@ -166,7 +178,7 @@ pub const fn port_bit(port: u16) -> (u32, u64) {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{BlockEntry, Counter, NeverEntry, Settings};
+    use super::{BlockEntry, Counter, NeverEntry, Settings, Slot};
 
     // SAFETY: all are `repr(C)`, made of integers only, and the size assertions above show that they have no
     // padding, so every bit pattern is a value and every byte of a value is written.
@@ -177,4 +189,6 @@ mod user {
     unsafe impl aya::Pod for Settings {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Counter {}
+    // SAFETY: as above, for the two values that there are; their slots' sizes are asserted, too.
+    unsafe impl<V: aya::Pod> aya::Pod for Slot<V> {}
 }

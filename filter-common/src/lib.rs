@@ -1,8 +1,9 @@
 //! What the kernel program and user space share.
 //!
 //! [`packet`] reads who sent a frame and what it carries, [`gate`] says whether any list needs to be asked about it,
-//! [`judge`] decides what becomes of it, [`reason`] says why, and [`abi`] is the layout of the maps between the two worlds. The same source runs in the kernel, in the command line
-//! (`gatepost maps get`) and in the tests, so there is one opinion about a packet and not two.
+//! [`table`] is how a host's entry is found, [`judge`] decides what becomes of a packet, [`reason`] says why, and [`abi`] is the
+//! layout of the maps between the two worlds. The same source runs in the kernel, in the command line (`gatepost maps get`) and in
+//! the tests, so there is one opinion about a packet and not two.
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -17,3 +18,4 @@ pub mod limits;
 pub mod model;
 pub mod packet;
 pub mod reason;
+pub mod table;

@@ -4,22 +4,37 @@ use core::cell::UnsafeCell;
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
-use filter_common::abi::{
-    BlockEntry, COUNTERS, Counter, HostV4, NeverEntry, PrefixV4, PrefixV6, ScopeV6, Settings, Tick,
-};
+use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
+use filter_common::abi::{BlockEntry, COUNTERS, Counter, NeverEntry, PrefixV4, PrefixV6, Settings, Tick};
 use filter_common::reason::Reason;
+use filter_common::table::{self, Slot};
 use filter_common::{gate, limits};
+
+/// Slots of a [`table`], which user space writes through memory.
+pub(crate) type Slots<V> = Array<Slot<V>>;
+
+/// The tags of a [`table`], a word for each bucket.
+pub(crate) type Tags = Array<u64>;
+
+const fn slots<V>(entries: u32) -> Slots<V> {
+    Array::pinned(table::buckets(entries) * table::BUCKET, BPF_F_MMAPABLE)
+}
+
+const fn tags(entries: u32) -> Tags {
+    Array::pinned(table::buckets(entries), BPF_F_MMAPABLE)
+}
 
 /// Blocked IPv4 addresses. Absent means not blocked; so does an entry past its `until`.
 #[map]
-pub(crate) static BLOCK_HOSTS_V4: HashMap<HostV4, BlockEntry> =
-    HashMap::pinned(limits::BLOCK_HOSTS_V4, BPF_F_NO_PREALLOC);
+pub(crate) static BLOCK_HOSTS_V4: Slots<BlockEntry> = slots(limits::BLOCK_HOSTS_V4);
+#[map]
+pub(crate) static BLOCK_HOSTS_V4_TAGS: Tags = tags(limits::BLOCK_HOSTS_V4);
 
 /// Blocked IPv6 /64 networks.
 #[map]
-pub(crate) static BLOCK_SCOPES_V6: HashMap<ScopeV6, BlockEntry> =
-    HashMap::pinned(limits::BLOCK_SCOPES_V6, BPF_F_NO_PREALLOC);
+pub(crate) static BLOCK_SCOPES_V6: Slots<BlockEntry> = slots(limits::BLOCK_SCOPES_V6);
+#[map]
+pub(crate) static BLOCK_SCOPES_V6_TAGS: Tags = tags(limits::BLOCK_SCOPES_V6);
 
 /// Blocked IPv4 prefixes other than /32.
 #[map]
@@ -33,13 +48,15 @@ pub(crate) static BLOCK_PREFIXES_V6: LpmTrie<PrefixV6, SharedEntry> =
 
 /// Never-blocked IPv4 addresses; asked only about sources that are blocked.
 #[map]
-pub(crate) static NEVER_HOSTS_V4: HashMap<HostV4, NeverEntry> =
-    HashMap::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+pub(crate) static NEVER_HOSTS_V4: Slots<NeverEntry> = slots(limits::NEVER);
+#[map]
+pub(crate) static NEVER_HOSTS_V4_TAGS: Tags = tags(limits::NEVER);
 
 /// Never-blocked IPv6 /64 networks.
 #[map]
-pub(crate) static NEVER_SCOPES_V6: HashMap<ScopeV6, NeverEntry> =
-    HashMap::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+pub(crate) static NEVER_SCOPES_V6: Slots<NeverEntry> = slots(limits::NEVER);
+#[map]
+pub(crate) static NEVER_SCOPES_V6_TAGS: Tags = tags(limits::NEVER);
 
 /// Never-blocked IPv4 prefixes other than /32.
 #[map]

@@ -2,17 +2,19 @@
 
 use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
-use filter_common::abi::{BlockEntry, NeverEntry, Settings, mode, port_bit, prefix_v4, scope_v6};
+use filter_common::abi::{BlockEntry, Settings, host, mode, port_bit, prefix_v4};
 use filter_common::gate::{self, Near};
 use filter_common::judge::{Exempt, Found, Tables};
-use filter_common::limits::REPORT_AGAIN;
+use filter_common::limits::{NEVER, REPORT_AGAIN};
 use filter_common::packet::Source;
+use filter_common::table::{self, Place};
 
 use crate::clock;
 use crate::maps::{
-    BLOCK_GATE, BLOCK_HOSTS_V4, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6, NEVER_GATE,
-    NEVER_HOSTS_V4, NEVER_PREFIXES_V4, NEVER_PREFIXES_V6, NEVER_SCOPES_V6, PROTECTED_PORTS, SETTINGS,
-    SharedEntry,
+    BLOCK_GATE, BLOCK_HOSTS_V4, BLOCK_HOSTS_V4_TAGS, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6,
+    BLOCK_SCOPES_V6_TAGS, NEVER_GATE, NEVER_HOSTS_V4, NEVER_HOSTS_V4_TAGS, NEVER_PREFIXES_V4,
+    NEVER_PREFIXES_V6, NEVER_SCOPES_V6, NEVER_SCOPES_V6_TAGS, PROTECTED_PORTS, SETTINGS, SharedEntry, Slots,
+    Tags,
 };
 
 /// The maps of this program.
@@ -23,7 +25,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn near_block(&self, source: Source) -> Near {
-        gate::near(source, words(), || present_settings().block_gate(), |index| word(&BLOCK_GATE, index))
+        let words = loaded(&BLOCK_GATE_WORDS);
+        gate::near(source, words, || present_settings().block_gate(), |index| word(&BLOCK_GATE, index))
     }
 
     #[inline(always)]
@@ -49,10 +52,11 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn host(&self, source: Source) -> Option<Found<Self::Entry>> {
-        found(match source {
-            Source::V4(address) => BLOCK_HOSTS_V4.get_ptr_mut(&address),
-            Source::V6(address) => BLOCK_SCOPES_V6.get_ptr_mut(&scope_v6(address)),
-        })
+        let (slots, tags, buckets) = match source {
+            Source::V4(_) => (&BLOCK_HOSTS_V4, &BLOCK_HOSTS_V4_TAGS, loaded(&BLOCK_HOSTS_V4_BUCKETS)),
+            Source::V6(_) => (&BLOCK_SCOPES_V6, &BLOCK_SCOPES_V6_TAGS, loaded(&BLOCK_SCOPES_V6_BUCKETS)),
+        };
+        found(slot(slots, tags, buckets, host(source)))
     }
 
     #[inline(always)]
@@ -67,10 +71,12 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn never_host(&self, source: Source) -> Option<u64> {
-        let entry: *const NeverEntry = match source {
-            Source::V4(address) => NEVER_HOSTS_V4.get_ptr(&address),
-            Source::V6(address) => NEVER_SCOPES_V6.get_ptr(&scope_v6(address)),
-        }?;
+        const BUCKETS: u32 = table::buckets(NEVER);
+        let (slots, tags) = match source {
+            Source::V4(_) => (&NEVER_HOSTS_V4, &NEVER_HOSTS_V4_TAGS),
+            Source::V6(_) => (&NEVER_SCOPES_V6, &NEVER_SCOPES_V6_TAGS),
+        };
+        let entry = slot(slots, tags, BUCKETS, host(source))?;
         // SAFETY: as in `found`.
         Some(unsafe { (*entry).until })
     }
@@ -109,14 +115,33 @@ fn word(words: &Array<u64>, index: u32) -> u64 {
     words.get(index).copied().unwrap_or(0)
 }
 
-/// Words of the block list's gate: written into the program when it is loaded, for the settings would be one look more.
+/// The entry of a host in a table.
+#[inline(always)]
+fn slot<V>(slots: &Slots<V>, tags: &Tags, buckets: u32, host: u64) -> Option<*mut V> {
+    let place = Place::of(host, present_settings().table(buckets));
+    place.find(
+        |bucket| word(tags, bucket),
+        |index| {
+            let slot = slots.get_ptr_mut(index)?;
+            // SAFETY: the map handed the pointer out, and its memory stays as long as the program.
+            unsafe { ((*slot).key == host).then_some(&raw mut (*slot).value) }
+        },
+    )
+}
+
+// How large the maps are: written into the program when it is loaded, for the settings would be one look more.
+
 #[unsafe(no_mangle)]
 static BLOCK_GATE_WORDS: u32 = 0;
+#[unsafe(no_mangle)]
+static BLOCK_HOSTS_V4_BUCKETS: u32 = 0;
+#[unsafe(no_mangle)]
+static BLOCK_SCOPES_V6_BUCKETS: u32 = 0;
 
 #[inline(always)]
-fn words() -> u32 {
+fn loaded(number: &'static u32) -> u32 {
     // SAFETY: a static of its own type; read as memory, because the loader has written it since it was compiled.
-    unsafe { core::ptr::read_volatile(&raw const BLOCK_GATE_WORDS) }
+    unsafe { core::ptr::read_volatile(&raw const *number) }
 }
 
 #[inline(always)]
@@ -130,14 +155,16 @@ fn present_settings() -> Settings {
         never_classes: 0,
         words: 1,
         seed: 0,
+        hosts_v4: 0,
+        scopes_v6: 0,
     })
 }
 
 #[inline(always)]
 fn found(entry: Option<*mut BlockEntry>) -> Option<Found<*mut BlockEntry>> {
     let entry = entry?;
-    // SAFETY: the map handed the pointer out in this run. An entry that is deleted meanwhile stays memory of the map
-    // until the run ends; at worst it has become another entry by then, and one packet is judged by that.
+    // SAFETY: the map handed the pointer out, and its memory stays at least until the run ends. An entry that goes meanwhile
+    // may have become another entry by then; at worst one packet is judged by that.
     let BlockEntry { until, grace_until, prefix_len, .. } = unsafe { *entry };
     Some(Found { until, grace_until, prefix_len: prefix_len.into(), entry })
 }

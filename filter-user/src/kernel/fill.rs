@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::KernelError;
 use super::list::List;
+use super::table::Table;
 
 /// How full one map is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +36,16 @@ pub(super) fn place(network: &IpNet) -> usize {
 
 /// The maps of a list, empty, with the room that they really have: those that were pinned before keep theirs.
 pub(super) fn room<V: Pod>(list: &List<V>) -> Result<[Fill; 4], KernelError> {
-    let names = list.names;
-    let fill = |map, data: &MapData| {
+    let table = |table: &Table<V>| Fill { map: table.names.slots, entries: 0, capacity: table.capacity() };
+    let trie = |map, data: &MapData| {
         let info = data.info().map_err(|error| KernelError::map(map, error))?;
         Ok::<_, KernelError>(Fill { map, entries: 0, capacity: info.max_entries() })
     };
     Ok([
-        fill(names.hosts_v4, list.hosts_v4.map())?,
-        fill(names.scopes_v6, list.scopes_v6.map())?,
-        fill(names.prefixes_v4, list.prefixes_v4.map())?,
-        fill(names.prefixes_v6, list.prefixes_v6.map())?,
+        table(&list.hosts_v4),
+        table(&list.scopes_v6),
+        trie(list.names.prefixes_v4, list.prefixes_v4.map())?,
+        trie(list.names.prefixes_v6, list.prefixes_v6.map())?,
     ])
 }
 

@@ -13,6 +13,7 @@ use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, Pod};
 use filter_common::abi::{self, BlockEntry, LAYOUT_VERSION, NeverEntry, mode, port_bit};
 use filter_common::reason::Verdict;
+use filter_common::table;
 use filter_common::{gate, limits};
 use filter_core::decision::{Change, Origin};
 use filter_core::engine::{Held, HeldBlock, HeldNever};
@@ -22,10 +23,9 @@ use ipnet::IpNet;
 use super::KernelError;
 use super::fill::{self, Fill};
 use super::gate::Gate;
-use super::list::{HasLength, List};
+use super::list::List;
 use super::maps::{self, Maps};
 use super::probe::{self, Probe};
-use crate::secret;
 
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter-ebpf"));
@@ -109,23 +109,33 @@ impl Filter {
         let directory = wanted.pin_directory.as_path();
         let lock = lock(directory)?;
         let Capacity { hosts_v4, scopes_v6, prefixes } = wanted.capacity;
-        let words = match Maps::open(directory) {
+        let [words, hosts_v4_buckets, scopes_v6_buckets] = match Maps::open(directory) {
             // Of pinned maps, the size that they were made with stays.
-            Ok(maps) => maps.blocks.gate.len(),
-            Err(KernelError::NotLoaded(_)) => gate::words(hosts_v4.saturating_add(scopes_v6)),
+            Ok(Maps { blocks, .. }) => {
+                [blocks.gate.len(), blocks.hosts_v4.shape().buckets, blocks.scopes_v6.shape().buckets]
+            }
+            Err(KernelError::NotLoaded(_)) => {
+                let words = gate::words(hosts_v4.saturating_add(scopes_v6));
+                [words, table::buckets(hosts_v4), table::buckets(scopes_v6)]
+            }
             Err(error) => return Err(error),
         };
         let mut program = EbpfLoader::new()
-            .map_max_entries(maps::BLOCK.hosts_v4, hosts_v4)
-            .map_max_entries(maps::BLOCK.scopes_v6, scopes_v6)
+            .map_max_entries(maps::BLOCK.hosts_v4.slots, hosts_v4_buckets * table::BUCKET)
+            .map_max_entries(maps::BLOCK.hosts_v4.tags, hosts_v4_buckets)
+            .map_max_entries(maps::BLOCK.scopes_v6.slots, scopes_v6_buckets * table::BUCKET)
+            .map_max_entries(maps::BLOCK.scopes_v6.tags, scopes_v6_buckets)
             .map_max_entries(maps::BLOCK.prefixes_v4, prefixes)
             .map_max_entries(maps::BLOCK.prefixes_v6, prefixes)
             .map_max_entries(maps::BLOCK.gate, words)
             .override_global("BLOCK_GATE_WORDS", &words, true)
+            .override_global("BLOCK_HOSTS_V4_BUCKETS", &hosts_v4_buckets, true)
+            .override_global("BLOCK_SCOPES_V6_BUCKETS", &scopes_v6_buckets, true)
             .default_map_pin_directory(directory)
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
+        Maps::found(directory, hosts_v4, scopes_v6)?;
         let mut maps = Maps::open(directory)?;
         let mut settings = write_ports(&mut maps, wanted)?;
         let room = [fill::room(&maps.blocks)?, fill::room(&maps.nevers)?];
@@ -280,11 +290,7 @@ fn never_entry(change: &Change) -> Option<(IpNet, NeverEntry)> {
 }
 
 /// Entries first, then their gate bits.
-fn put<V: Pod + Send + Sync>(
-    list: &mut List<V>,
-    gate: &mut Gate,
-    entries: &[(IpNet, V)],
-) -> Vec<(IpNet, KernelError)> {
+fn put<V: Pod>(list: &mut List<V>, gate: &mut Gate, entries: &[(IpNet, V)]) -> Vec<(IpNet, KernelError)> {
     let failures = list.insert_all(entries);
     let refused: HashSet<IpNet> = failures.iter().map(|(network, _)| *network).collect();
     for (network, _) in entries.iter().filter(|(network, _)| !refused.contains(network)) {
@@ -294,11 +300,7 @@ fn put<V: Pod + Send + Sync>(
 }
 
 /// Gate bits first, then their entries.
-fn take<V: Pod + Send + Sync>(
-    list: &mut List<V>,
-    gate: &mut Gate,
-    changes: &[Change],
-) -> Vec<(IpNet, KernelError)> {
+fn take<V: Pod>(list: &mut List<V>, gate: &mut Gate, changes: &[Change]) -> Vec<(IpNet, KernelError)> {
     let networks: Vec<_> = changes.iter().map(|change| *change.network()).collect();
     for network in &networks {
         gate.close_for(network);
@@ -310,7 +312,7 @@ fn take<V: Pod + Send + Sync>(
     failures
 }
 
-fn adopt<V: Pod + Send + Sync + HasLength>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
+fn adopt<V: Pod>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
     let networks = list.entries()?.into_iter().map(|(network, _)| network);
     Gate::adopt(list, key, networks)
 }
@@ -347,7 +349,6 @@ fn write_ports(maps: &mut Maps, wanted: &Settings) -> Result<abi::Settings, Kern
         mode: if wanted.observe { mode::OBSERVE } else { mode::ENFORCE },
         drop_all: u32::from(wanted.drop_all),
         words: maps.blocks.gate.len(),
-        seed: if present.seed == 0 { secret::number() } else { present.seed },
         ..present
     })
 }

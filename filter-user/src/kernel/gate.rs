@@ -1,49 +1,27 @@
 //! The gate of one list, written through memory: one atomic operation for each bit that changes.
 
-use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use aya::Pod;
-use aya::maps::{Array, IterableMap as _, MapData};
+use aya::maps::{Array, MapData};
 use filter_common::gate::Key;
 use filter_core::gate::{Bits, Book};
 use ipnet::IpNet;
-use memmap2::{MmapOptions, MmapRaw};
 
 use super::KernelError;
 use super::fill::{Held, place};
 use super::list::List;
-
-/// The words of one gate, shared with the kernel.
-#[derive(Debug)]
-struct Words(MmapRaw);
-
-impl Words {
-    fn map(name: &'static str, fd: BorrowedFd<'_>, words: u32) -> Result<Self, KernelError> {
-        let mapped = MmapOptions::new().len(words as usize * 8).map_raw(fd.as_raw_fd());
-        mapped
-            .map(Self)
-            .map_err(|error| KernelError::Other(format!("cannot map {name} into memory: {error}")))
-    }
-
-    fn word(&self, index: u32) -> Option<&AtomicU64> {
-        let offset = index as usize * 8;
-        // SAFETY: the word lies inside the mapping, which is page-aligned and lives as long as `self`; nobody here
-        // touches it other than by atomic operations, and the kernel only reads it.
-        (offset + 8 <= self.0.len())
-            .then(|| unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().add(offset).cast()) })
-    }
-}
+use super::words::Words;
 
 impl Bits for Words {
     fn set(&mut self, word: u32, bits: u64) {
-        if let Some(word) = self.word(word) {
+        if let Some(word) = self.word(word as usize) {
             word.fetch_or(bits, Ordering::Relaxed);
         }
     }
 
     fn clear(&mut self, word: u32, bits: u64) {
-        if let Some(word) = self.word(word) {
+        if let Some(word) = self.word(word as usize) {
             word.fetch_and(!bits, Ordering::Relaxed);
         }
     }
@@ -64,9 +42,9 @@ impl Bits for Wanted {
 
 /// How many bits of a gate are set. Read a word at a time by system call it would take a second, so the gate is mapped.
 pub(super) fn bits(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
-    let words = Words::map("a gate", gate.map().fd().as_fd(), gate.len())?;
+    let words = Words::of("a gate", gate)?;
     let word = |index| words.word(index).map_or(0, |word| word.load(Ordering::Relaxed));
-    Ok((0..gate.len()).map(|index| u64::from(word(index).count_ones())).sum())
+    Ok((0..gate.len() as usize).map(|index| u64::from(word(index).count_ones())).sum())
 }
 
 /// The gate of one list, with the book of what stands behind its bits.
@@ -84,7 +62,7 @@ impl Gate {
         key: Key,
         entries: impl Iterator<Item = IpNet>,
     ) -> Result<Self, KernelError> {
-        let memory = Words::map(list.names.gate, list.gate.map().fd().as_fd(), key.words)?;
+        let memory = Words::of(list.names.gate, &list.gate)?;
         let mut wanted = Wanted(vec![0; key.words as usize]);
         let (mut book, mut held) = (Book::new(key), Held::default());
         for network in entries {

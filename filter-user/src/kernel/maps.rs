@@ -8,13 +8,15 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use filter_common::abi::{BlockEntry, Counter, LAYOUT_VERSION, NeverEntry, Settings, mode, port_bit};
 use filter_common::gate::Near;
 use filter_common::judge::{Exempt, Found, Tables};
+use filter_common::limits;
 use filter_common::packet::Source;
 use nix::sys::statfs::statfs;
 
 use super::KernelError;
 use super::error::deepest_io_error;
 use super::list::{HasLength, List};
-use crate::clock;
+use super::table::TableNames;
+use crate::{clock, secret};
 
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPFFS: i64 = 0xcafe_4a11;
@@ -27,8 +29,8 @@ pub(super) fn is_on_bpffs(path: &Path) -> bool {
 
 /// The names of a list's maps, which are also those of their pins.
 pub(super) struct Names {
-    pub(super) hosts_v4: &'static str,
-    pub(super) scopes_v6: &'static str,
+    pub(super) hosts_v4: TableNames,
+    pub(super) scopes_v6: TableNames,
     pub(super) prefixes_v4: &'static str,
     pub(super) prefixes_v6: &'static str,
     pub(super) gate: &'static str,
@@ -37,23 +39,24 @@ pub(super) struct Names {
 impl Names {
     /// Whether a name is one of them.
     fn has(&self, name: &str) -> bool {
-        let Self { hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate } = *self;
-        [hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate].contains(&name)
+        let Self { hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate } = self;
+        let tables = [hosts_v4.slots, hosts_v4.tags, scopes_v6.slots, scopes_v6.tags];
+        tables.contains(&name) || [*prefixes_v4, *prefixes_v6, *gate].contains(&name)
     }
 }
 
 /// The block list.
 pub(super) static BLOCK: Names = Names {
-    hosts_v4: "BLOCK_HOSTS_V4",
-    scopes_v6: "BLOCK_SCOPES_V6",
+    hosts_v4: TableNames { slots: "BLOCK_HOSTS_V4", tags: "BLOCK_HOSTS_V4_TAGS" },
+    scopes_v6: TableNames { slots: "BLOCK_SCOPES_V6", tags: "BLOCK_SCOPES_V6_TAGS" },
     prefixes_v4: "BLOCK_PREFIXES_V4",
     prefixes_v6: "BLOCK_PREFIXES_V6",
     gate: "BLOCK_GATE",
 };
 /// The never-block list.
 pub(super) static NEVER: Names = Names {
-    hosts_v4: "NEVER_HOSTS_V4",
-    scopes_v6: "NEVER_SCOPES_V6",
+    hosts_v4: TableNames { slots: "NEVER_HOSTS_V4", tags: "NEVER_HOSTS_V4_TAGS" },
+    scopes_v6: TableNames { slots: "NEVER_SCOPES_V6", tags: "NEVER_SCOPES_V6_TAGS" },
     prefixes_v4: "NEVER_PREFIXES_V4",
     prefixes_v6: "NEVER_PREFIXES_V6",
     gate: "NEVER_GATE",
@@ -89,25 +92,50 @@ impl std::fmt::Debug for Maps {
 impl Maps {
     /// Opens the pins, and makes sure that their layout is ours.
     pub(super) fn open(directory: &Path) -> Result<Self, KernelError> {
-        let settings = pinned::<Array<MapData, Settings>>(directory, SETTINGS)?;
-        let version = read(&settings)?.layout_version;
-        // 0: made a moment ago, or by somebody who died before writing the settings.
-        if version != LAYOUT_VERSION && version != 0 {
-            let what = format!("version {version}, this program knows {LAYOUT_VERSION}");
-            return Err(KernelError::Layout { path: directory.to_path_buf(), what });
-        }
+        let settings = open_settings(directory)?;
+        let Settings { seed, hosts_v4, scopes_v6, .. } = read(&settings)?;
         Ok(Self {
-            blocks: List::open(directory, &BLOCK)?,
-            nevers: List::open(directory, &NEVER)?,
+            blocks: List::open(directory, &BLOCK, seed, [hosts_v4, scopes_v6])?,
+            nevers: List::open(directory, &NEVER, seed, [limits::NEVER; 2])?,
             protected_ports: pinned(directory, PROTECTED_PORTS)?,
             settings,
             counters: pinned(directory, COUNTERS)?,
         })
     }
 
+    /// Gives maps that have just been made their secret and their room; others keep theirs. Before that, nothing can be
+    /// written to them that could be found again.
+    pub(super) fn found(directory: &Path, hosts_v4: u32, scopes_v6: u32) -> Result<(), KernelError> {
+        let mut settings = open_settings(directory)?;
+        let present = read(&settings)?;
+        if present.seed != 0 {
+            return Ok(());
+        }
+        let founded = Settings {
+            layout_version: LAYOUT_VERSION,
+            seed: secret::number(),
+            hosts_v4,
+            scopes_v6,
+            ..present
+        };
+        settings.set(0, founded, 0).map_err(|error| KernelError::map(SETTINGS, error))
+    }
+
     pub(super) fn settings(&self) -> Result<Settings, KernelError> {
         read(&self.settings)
     }
+}
+
+/// The settings of maps whose layout is ours.
+fn open_settings(directory: &Path) -> Result<Array<MapData, Settings>, KernelError> {
+    let settings = pinned::<Array<MapData, Settings>>(directory, SETTINGS)?;
+    let version = read(&settings)?.layout_version;
+    // 0: made a moment ago, or by somebody who died before writing the settings.
+    if version != LAYOUT_VERSION && version != 0 {
+        let what = format!("version {version}, this program knows {LAYOUT_VERSION}");
+        return Err(KernelError::Layout { path: directory.to_path_buf(), what });
+    }
+    Ok(settings)
 }
 
 fn read(settings: &Array<MapData, Settings>) -> Result<Settings, KernelError> {

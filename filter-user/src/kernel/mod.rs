@@ -1,12 +1,14 @@
 //! The kernel filter from user space: loading, attaching, pinning, writing and reading.
 //!
 //! The only module that names aya. [`filter`] loads the program and is the one writer of the maps: [`list`] is one list's
-//! maps, [`gate`] its gates, [`sorted`] and [`mod@batch`] bring many entries at once. [`attach`] is about interfaces,
+//! maps, [`table`] and [`gate`] are what it shares with the kernel as memory ([`words`]), [`mod@column`] and [`mod@batch`]
+//! bring many prefixes at once. [`attach`] is about interfaces,
 //! [`interface`] asks netlink, [`fill`] knows how full they are, [`view`] reads pinned maps for the command line, [`reports`] hears of drops, [`probe`] asks
 //! the program about a frame. Everything that lasts is pinned: the filter outlives whoever loaded it, until [`unload`].
 
 mod attach;
 mod batch;
+mod column;
 #[cfg(debug_assertions)]
 mod diagnostics;
 mod error;
@@ -18,8 +20,9 @@ mod list;
 mod maps;
 mod probe;
 mod reports;
-mod sorted;
+mod table;
 mod view;
+mod words;
 
 pub use attach::{Attachment, unload, unload_own};
 pub use error::KernelError;

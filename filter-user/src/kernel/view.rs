@@ -20,6 +20,7 @@ use super::attach::LINK;
 use super::interface::{Mode, interfaces};
 use super::list::List;
 use super::maps::{self, Maps, memory, source};
+use super::table::Table;
 use crate::clock;
 
 /// One map.
@@ -183,9 +184,8 @@ impl View {
 
     /// What the kernel holds of exactly this block.
     pub fn block(&self, network: &IpNet) -> Option<BlockedView> {
-        let around = self.maps.blocks.covering(network.network());
-        let found = around.into_iter().find(|(held, _)| held == network)?;
-        Some(blocked(found, clock::now()))
+        let found = self.maps.blocks.exact(network)?;
+        Some(blocked((*network, found), clock::now()))
     }
 
     /// Both lists; of a network, the entries in it and around it.
@@ -199,14 +199,21 @@ impl View {
         Ok(DumpView { blocks: blocks.collect(), never: never.collect() })
     }
 
-    fn describe_list<V: Pod + Send + Sync>(&self, list: &List<V>) -> Result<Vec<MapView>, KernelError> {
+    fn describe_list<V: Pod>(&self, list: &List<V>) -> Result<Vec<MapView>, KernelError> {
         let names = list.names;
+        let table = |table: &Table<V>| MapView {
+            name: table.names.slots,
+            kind: "table",
+            capacity: table.capacity(),
+            entries: table.count().into(),
+            memory: table.memory,
+        };
         let describe = |name, kind, entries| describe(&self.directory, name, kind, entries);
         let mut gate = describe(names.gate, "gate", super::gate::bits(&list.gate).unwrap_or(0))?;
         gate.capacity *= u64::BITS;
         Ok(vec![
-            describe(names.hosts_v4, "hash", count(list.hosts_v4.keys()))?,
-            describe(names.scopes_v6, "hash", count(list.scopes_v6.keys()))?,
+            table(&list.hosts_v4),
+            table(&list.scopes_v6),
             describe(names.prefixes_v4, "trie", count(list.prefixes_v4.keys()))?,
             describe(names.prefixes_v6, "trie", count(list.prefixes_v6.keys()))?,
             gate,

@@ -4,17 +4,17 @@
 //! it writes the last refusal, and then looks into the kernel's map until the client is there. So both ends are one clock.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{HashMap, Map, MapData};
-use filter_common::abi::{BlockEntry, HostV4};
 use filter_core::admin::Removed;
 use filter_user::control;
+use filter_user::kernel::View;
+use ipnet::IpNet;
 
 use super::report::{Cell, Report, Table};
 use crate::agent::{Agent, ask};
@@ -156,12 +156,10 @@ fn talk(stream: TcpStream, pins: &Path, entries: &Sender<Duration>) -> Result<()
             _ => b"250 2.0.0 Ok\r\n",
         };
         if line.contains(LAST) {
-            let map = HashMap::<_, HostV4, BlockEntry>::try_from(Map::HashMap(MapData::from_pin(
-                pins.join("BLOCK_HOSTS_V4"),
-            )?))?;
+            let (kernel, blocked) = (View::open(pins)?, IpNet::from(IpAddr::from(BLOCKED)));
             let start = Instant::now();
             writer.write_all(reply)?;
-            while map.get(&BLOCKED.octets(), 0).is_err() {
+            while kernel.block(&blocked).is_none() {
                 ensure!(start.elapsed() < PATIENCE, "no entry");
                 // Whoever is to make the entry must not wait for this thread's turn to end.
                 std::thread::yield_now();

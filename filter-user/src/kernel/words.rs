@@ -1,0 +1,34 @@
+//! An array of the kernel's as memory of this process: words that both sides read, and that only we write.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::atomic::AtomicU64;
+
+use aya::Pod;
+use aya::maps::{Array, IterableMap as _, MapData};
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::KernelError;
+
+/// The words of one array.
+#[derive(Debug)]
+pub(super) struct Words(MmapRaw);
+
+impl Words {
+    /// Maps an array whose elements are words or made of words.
+    pub(super) fn of<V: Pod>(name: &'static str, array: &Array<MapData, V>) -> Result<Self, KernelError> {
+        let length = array.len() as usize * size_of::<V>();
+        let mapped = MmapOptions::new().len(length).map_raw(array.map().fd().as_fd().as_raw_fd());
+        mapped
+            .map(Self)
+            .map_err(|error| KernelError::Other(format!("cannot map {name} into memory: {error}")))
+    }
+
+    /// One word, if there are so many.
+    pub(super) fn word(&self, index: usize) -> Option<&AtomicU64> {
+        let offset = index * 8;
+        // SAFETY: the word lies inside the mapping, which is page-aligned and lives as long as `self`; nobody here
+        // touches it other than by atomic operations, and what the kernel writes are whole words or their halves.
+        (offset + 8 <= self.0.len())
+            .then(|| unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().add(offset).cast()) })
+    }
+}
