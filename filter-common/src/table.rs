@@ -65,18 +65,30 @@ impl Place {
     /// What `entry` says of the first slot that it says anything of; it is asked for those whose tag fits.
     #[inline(always)]
     pub fn find<E>(self, tags: impl Fn(u32) -> u64, entry: impl Fn(u32) -> Option<E>) -> Option<E> {
-        for bucket in self.buckets {
-            let mut fitting = equal(tags(bucket), self.tag);
-            for _ in 0..BUCKET {
-                if fitting == 0 {
-                    break;
-                }
-                let found = entry(bucket * BUCKET + lowest(fitting));
-                if found.is_some() {
-                    return found;
-                }
-                fitting &= fitting - 1;
+        let [first, second] = self.buckets;
+        match self.find_in(first, &tags, &entry) {
+            None => self.find_in(second, &tags, &entry),
+            found => found,
+        }
+    }
+
+    #[inline(always)]
+    fn find_in<E>(
+        self,
+        bucket: u32,
+        tags: &impl Fn(u32) -> u64,
+        entry: &impl Fn(u32) -> Option<E>,
+    ) -> Option<E> {
+        let mut fitting = equal(tags(bucket), self.tag);
+        for _ in 0..BUCKET {
+            if fitting == 0 {
+                break;
             }
+            let found = entry(bucket * BUCKET + lowest(fitting));
+            if found.is_some() {
+                return found;
+            }
+            fitting &= fitting - 1;
         }
         None
     }

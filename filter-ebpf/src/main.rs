@@ -25,8 +25,8 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use cursor::Frame;
 use filter_common::gate::Near;
-use filter_common::judge::{Tables as _, judge};
-use filter_common::packet::{Parsed, parse};
+use filter_common::judge::{Tables as _, judge_near};
+use filter_common::packet::{Parsed, Source, parse};
 use filter_common::reason::{Reason, Verdict};
 use tables::Maps;
 
@@ -34,19 +34,21 @@ use tables::Maps;
 #[xdp(frags)]
 pub fn gatepost(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
-    if let Parsed::Packet(packet) = parse(&frame)
-        && Maps.near_block(packet.source()) == Near::NOTHING
-    {
+    let near = match parse(&frame) {
+        Parsed::Packet(packet) => Maps.near_block(packet.source()),
+        Parsed::NotIp | Parsed::Unparsed => Near { hosts: true, prefixes: true },
+    };
+    if near == Near::NOTHING {
         maps::count(Reason::Innocent, frame.len());
         return xdp_action::XDP_PASS;
     }
-    judge_frame(&context)
+    judge_frame(&context, near)
 }
 
-/// Judges a frame that is not obviously an innocent's, from the beginning: what has been read is read again for less
-/// than it would cost every innocent to keep it.
+/// Judges a frame that is not obviously an innocent's. It is read again from the beginning, for less than it would cost every
+/// innocent to keep what has been read.
 #[inline(never)]
-fn judge_frame(context: &XdpContext) -> u32 {
+fn judge_frame(context: &XdpContext, near: Near) -> u32 {
     // The compiler would hand over where the frame lies instead, as numbers; the verifier wants the context.
     let context = black_box(context);
     let frame = Frame::new(context);
@@ -55,7 +57,11 @@ fn judge_frame(context: &XdpContext) -> u32 {
         Parsed::NotIp => Reason::NotIp,
         Parsed::Unparsed => Reason::Unparsed,
         Parsed::Packet(packet) => {
-            let judgement = judge(packet.source(), || packet.payload(&frame), &Maps);
+            // Each family by itself: the kernel puts a lookup into the program only where the map is always the same.
+            let judgement = match packet.source() {
+                source @ Source::V4(_) => judge_near(near, source, || packet.payload(&frame), &Maps),
+                source @ Source::V6(_) => judge_near(near, source, || packet.payload(&frame), &Maps),
+            };
             if let Some(entry) = judgement.entry
                 && let Some(dropped) = tables::count_drop(entry, length, judgement.now)
             {

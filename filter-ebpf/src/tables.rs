@@ -52,11 +52,16 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn host(&self, source: Source) -> Option<Found<Self::Entry>> {
-        let (slots, tags, buckets) = match source {
-            Source::V4(_) => (&BLOCK_HOSTS_V4, &BLOCK_HOSTS_V4_TAGS, loaded(&BLOCK_HOSTS_V4_BUCKETS)),
-            Source::V6(_) => (&BLOCK_SCOPES_V6, &BLOCK_SCOPES_V6_TAGS, loaded(&BLOCK_SCOPES_V6_BUCKETS)),
-        };
-        found(slot(slots, tags, buckets, host(source)))
+        found(match source {
+            Source::V4(_) => {
+                let buckets = loaded(&BLOCK_HOSTS_V4_BUCKETS);
+                slot(&BLOCK_HOSTS_V4, &BLOCK_HOSTS_V4_TAGS, buckets, host(source))
+            }
+            Source::V6(_) => {
+                let buckets = loaded(&BLOCK_SCOPES_V6_BUCKETS);
+                slot(&BLOCK_SCOPES_V6, &BLOCK_SCOPES_V6_TAGS, buckets, host(source))
+            }
+        })
     }
 
     #[inline(always)]
@@ -72,11 +77,10 @@ impl Tables for Maps {
     #[inline(always)]
     fn never_host(&self, source: Source) -> Option<u64> {
         const BUCKETS: u32 = table::buckets(NEVER);
-        let (slots, tags) = match source {
-            Source::V4(_) => (&NEVER_HOSTS_V4, &NEVER_HOSTS_V4_TAGS),
-            Source::V6(_) => (&NEVER_SCOPES_V6, &NEVER_SCOPES_V6_TAGS),
-        };
-        let entry = slot(slots, tags, BUCKETS, host(source))?;
+        let entry = match source {
+            Source::V4(_) => slot(&NEVER_HOSTS_V4, &NEVER_HOSTS_V4_TAGS, BUCKETS, host(source)),
+            Source::V6(_) => slot(&NEVER_SCOPES_V6, &NEVER_SCOPES_V6_TAGS, BUCKETS, host(source)),
+        }?;
         // SAFETY: as in `found`.
         Some(unsafe { (*entry).until })
     }
