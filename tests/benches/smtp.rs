@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use filter_tests::bench::choice::Choice;
 use filter_tests::bench::relay;
 use filter_tests::bench::report::Report;
 
@@ -12,6 +13,6 @@ fn main() -> Result<()> {
     let folder =
         arguments.next().context("say where to write the figures, or use `cargo xtask bench smtp`")?;
     let mut report = Report::new("smtp", PathBuf::from(folder));
-    relay::measure(&mut report)?;
+    relay::measure(&mut report, &Choice::read(arguments, &relay::NAMES)?)?;
     report.write()
 }

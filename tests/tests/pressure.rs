@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,6 +17,9 @@ use filter_tests::world::{GATEWAY_V4, MAIL};
 const NAME: &str = "mx.example.test";
 /// What a client sends at once; whole lines.
 const PIECE: usize = 74 * 1000;
+/// A line of a long reply, and how many it has.
+const LONG_LINE: &str = "250-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n";
+const TEXT_LINES: usize = 600;
 /// More than all the buffers of two kernels.
 const MUCH: usize = 128 << 20;
 
@@ -85,6 +88,84 @@ fn a_mail_server_that_does_not_read_stops_the_reading_of_a_client_inside_tls() {
             let taken = server.join().unwrap_or_else(|_| bail!("the mail server failed"))?;
             ensure!(taken == sent + end.len(), "{taken} of {}", sent + end.len());
             Ok(())
+        })
+    });
+}
+
+/// A mail server that answers each NOOP with as much as a reply may be, for as long as that is taken, and says how many bytes that was
+/// before nothing more was.
+fn talkative(listener: &TcpListener, tell: &Sender<usize>) -> Result<()> {
+    let (mut stream, _) = listener.accept()?;
+    let mut lines = BufReader::new(stream.try_clone()?);
+    stream.write_all(b"220 mail.example.test\r\n")?;
+    lines.read_line(&mut String::new())?;
+    stream.write_all(b"250-mail.example.test\r\n250 PIPELINING\r\n")?;
+    let reply = [LONG_LINE.repeat(TEXT_LINES), "250 Ok\r\n".to_owned()].concat();
+    stream.set_write_timeout(Some(Duration::from_secs(3)))?;
+    let (mut said, mut at) = (0, 0);
+    for _ in 0..MUCH / reply.len() {
+        lines.read_line(&mut String::new())?;
+        at = 0;
+        while let Ok(count @ 1..) = stream.write(&reply.as_bytes()[at..]) {
+            (at, said) = (at + count, said + count);
+        }
+        if at < reply.len() {
+            break;
+        }
+    }
+    tell.send(said)?;
+    stream.set_write_timeout(None)?;
+    stream.write_all(&reply.as_bytes()[at..])?;
+    // What is asked from here on is answered in one line.
+    let mut line = String::new();
+    while lines.read_line(&mut line)? > 0 {
+        stream.write_all(b"250 Ok\r\n")?;
+        line.clear();
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_inside_tls_that_does_not_read_stops_the_reading_of_the_mail_server() {
+    in_world(|world, postfix| {
+        let certificates = setting(&postfix.authority().sign("gateway", &[NAME])?);
+        let service = format!("listen = [\"{GATEWAY_V4}:465\"]\ntls = \"implicit\"\n{certificates}");
+        let _agent = Agent::start_before(
+            world,
+            &format!("{MAIL}:2600"),
+            &format!("client_address = \"none\"\nmaximum_commands = 0\n[services.submissions]\n{service}"),
+        )?;
+        let listener = world.mail.enter(|| Ok(TcpListener::bind((MAIL, 2600))?))?;
+        let (tell, told) = channel();
+        std::thread::scope(|scope| {
+            let server = scope.spawn(move || talkative(&listener, &tell));
+            let client = Client::connect_on(world, "203.0.113.49", 465)?;
+            let mut client = client.secure(NAME, &postfix.authority().file())?;
+            client.expect(220)?;
+            client.ask("EHLO client.example", 250)?;
+            let mut wire = client.into_wire()?;
+            // More than anybody answers at once, and nothing of it is heard.
+            wire.set_patience(Duration::from_mins(1))?;
+            let asked = 2 * MUCH / (LONG_LINE.len() * TEXT_LINES);
+            let asking = ["NOOP\r\n".repeat(asked)].concat();
+            wire.write_all(asking.as_bytes())?;
+            let said = told.recv_timeout(Duration::from_mins(1))?;
+            ensure!(said < MUCH / 2, "{said} bytes were taken that nobody has read");
+            // And nothing was lost of it.
+            let (mut answers, mut tail) = (0, Vec::new());
+            let mut heard = vec![0; 65_536];
+            while answers < asked {
+                let count = wire.read(&mut heard)?;
+                ensure!(count > 0, "closed after {answers} answers");
+                tail.extend_from_slice(&heard[..count]);
+                let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+                answers +=
+                    tail[..whole].split(|byte| *byte == b'\n').filter(|l| l.starts_with(b"250 ")).count();
+                tail.drain(..whole);
+            }
+            ensure!(answers == asked && tail.is_empty(), "{answers} answers to {asked} commands");
+            drop(wire);
+            server.join().unwrap_or_else(|_| bail!("the mail server failed"))
         })
     });
 }

@@ -28,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock;
 use crate::config::{Config, ServiceConfig};
 use crate::control::{self, Access};
-use crate::edge::{Edge, Protection, Service};
+use crate::edge::{Edge, Lanes, Protection, Service};
 use crate::ids::IdsLog;
 use crate::ips::{Enforcer, Inbox, Ips, Request};
 use crate::kernel::{self, Filter, KernelError, Surroundings};
@@ -126,7 +126,8 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     }
     let ids = start_ids(config)?;
     let ips = ips.reported_to(ids.clone()).enforced_by(Enforcer::new(filter));
-    let edge = Arc::new(Edge::new(inbox.clone(), voice).with_rules(config.rules.clone()));
+    let lanes = Lanes::start().map_err(AgentError::System)?;
+    let edge = Arc::new(Edge::new(inbox.clone(), voice, &lanes).with_rules(config.rules.clone()));
     let books = books::books(config);
     let services: Arc<[_]> = config
         .services
@@ -157,7 +158,9 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         fixed,
     };
     introduction::greet(config, &listeners, &attachments);
-    let mut ips = tokio::spawn(ips.run());
+    // Who comes is let in where its session may already be.
+    let first = lanes.first();
+    let mut ips = first.spawn(ips.run());
     let reporters = reporters.start(config, &inbox);
     let web = web.map(|web| web.serve(web::router(config, routes.clone())));
     let metrics = metrics
@@ -168,7 +171,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
     });
     let watchers = services.iter().map(|service| tokio::spawn(Arc::clone(service).watch()));
     let watchers: Vec<_> = watchers.collect();
-    let servers: Vec<_> = pairs.map(|(service, listener)| tokio::spawn(service.serve(listener))).collect();
+    let servers: Vec<_> = pairs.map(|(service, listener)| first.spawn(service.serve(listener))).collect();
 
     supervisor::ready();
     let heart = tokio::spawn(supervisor::watch(inbox.clone(), Arc::clone(&services)));
@@ -197,6 +200,7 @@ async fn serve(config: &Config, prepared: Prepared, is_first_try: bool) -> Resul
         // What it waits for may be a pipe that nobody reads.
         let _ = tokio::time::timeout(FAREWELL, ids.flushed()).await;
     }
+    drop(lanes);
     ended
 }
 

@@ -4,6 +4,7 @@
 //! is reported.
 
 use std::future::poll_fn;
+use std::net;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,9 +18,10 @@ use filter_core::smtp::session::{Session, TlsFault};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::alarm::{Alarm, until};
 use super::backend::{Chosen, Opened};
 use super::header::Peer;
-use super::relay::{Alarm, Relay, Turn, poll_client, sanction, until};
+use super::relay::{Relay, Turn, poll_client, sanction};
 use super::stream::{Flow, HandshakeError, Stream};
 use super::{Service, refusal};
 use crate::clock;
@@ -31,7 +33,11 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
-pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mut place: Place) {
+pub(super) async fn run(service: Arc<Service>, client: net::TcpStream, peer: Peer, mut place: Place) {
+    let client = match TcpStream::from_std(client) {
+        Ok(client) => client,
+        Err(error) => return tracing::warn!(%error, "a connection cannot be waited for"),
+    };
     let visit = service.traffic.enter(place.pool);
     let edge = &service.edge;
     let session = Session::new(Arc::clone(&edge.voice), service.patience, clock::instant());
@@ -42,14 +48,13 @@ pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mu
         .with_rules(Arc::clone(&edge.rules))
         .with_bounds(service.bounds)
         .with_tls(service.tls);
-    // A client sends small commands and waits; Nagle would only add to that wait. Failing here costs nothing else.
-    let _ = client.set_nodelay(true);
     let mut client = Stream::new(client);
     place.live.begin(service.name, peer.client);
     if session.poll_tls() {
         secure(&service, &mut session, &mut client, &mut place).await;
     }
-    let connected = connect(&service, &mut session, &mut client, peer, &mut place).await;
+    let mut alarm = Alarm::default();
+    let connected = connect(&service, &mut session, &mut client, peer, &mut place, &mut alarm).await;
     let chosen = connected.as_ref().map(|(_, chosen)| *chosen);
     let live = Arc::clone(&place.live);
     let reporter = Reporter { service: &service, client: ClientAddr::new(peer.client.ip()), chosen, live };
@@ -60,19 +65,21 @@ pub(super) async fn run(service: Arc<Service>, client: TcpStream, peer: Peer, mu
         if !opened.said.is_empty() {
             session.handle_server(&opened.said, clock::instant());
         }
-        relay(&reporter, &mut session, &mut client, opened.stream, &mut place).await;
+        relay(&reporter, &mut session, &mut client, opened.stream, &mut place, &mut alarm).await;
     }
     reporter.report(&mut session);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
-    let _ = timeout(LAST_WORDS, async {
+    let told = alarm.within(LAST_WORDS, async {
         client.write_all(last_words).await?;
         client.shutdown().await
-    })
-    .await;
+    });
+    let told = matches!(told.await, Some(Ok(())));
     drop(place);
     drop(visit);
-    refusal::farewell(client.into_socket()).await;
+    if told {
+        refusal::linger(client.into_socket(), &mut alarm).await;
+    }
 }
 
 /// Begins TLS with the client. While it goes on nothing else is heard but that the session ends: there is no way to say why.
@@ -118,8 +125,9 @@ async fn connect(
     client: &mut Stream,
     peer: Peer,
     place: &mut Place,
+    alarm: &mut Alarm,
 ) -> Option<(Opened, Chosen)> {
-    let mut connecting = pin!(service.backend.connect(peer));
+    let mut connecting = pin!(service.backend.connect(peer, alarm));
     // A client that half-closed behind what it asked still waits for the answers.
     while !session.is_over() && !session.has_said_all() {
         tokio::select! {
@@ -143,15 +151,16 @@ async fn relay(
     client: &mut Stream,
     mut server: Stream,
     place: &mut Place,
+    alarm: &mut Alarm,
 ) {
-    let (mut alarm, mut said_all) = (Alarm::default(), false);
+    let mut said_all = false;
     loop {
         let mut relay = Relay {
             session,
             client,
             server: &mut server,
             sanction: &mut place.sanction,
-            alarm: &mut alarm,
+            alarm: &mut *alarm,
             said_all,
         };
         let turn = poll_fn(|cx| relay.poll(cx, |session| reporter.report(session))).await;

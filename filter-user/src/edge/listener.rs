@@ -1,15 +1,17 @@
 //! Listening sockets. An accept error is the kernel's mood and never ends a listener.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
 use nix::errno::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::header::{self, Peer};
+use super::header::{self, HeaderError, Peer};
 use super::{Service, driver, refusal};
 use crate::ips::Admission;
 use crate::pace::Pace;
@@ -48,6 +50,8 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for the last sessions' TIME_WAIT.
         socket.set_reuseaddr(true)?;
+        // Connections have it from here. A client sends small commands and waits, to which Nagle would only add.
+        socket.set_nodelay(true)?;
         socket.bind(address)?;
         socket.listen(ACCEPT_QUEUE)
     };
@@ -60,10 +64,15 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
 }
 
 pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
+    // A connection is the reactor's of the lane that it will be on, not of the one that accepts it.
+    let listener = match detach(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listener cannot be waited for"),
+    };
     // Descriptors come and go one by one: what is said of a shortage is not said each time that one was free in between.
     let (mut trouble, complaints) = (Trouble::default(), Pace::new());
     loop {
-        match listener.accept().await {
+        match accept(&listener).await {
             Ok((stream, peer)) => {
                 trouble = Trouble::default();
                 if !receive(&service, stream, peer).await {
@@ -86,6 +95,21 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
             }
         }
     }
+}
+
+/// The listener, of which only its readiness is tokio's.
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe for the sake of types whose descriptor changes; this one's does not"
+)]
+fn detach(listener: TcpListener) -> io::Result<AsyncFd<net::TcpListener>> {
+    AsyncFd::new(listener.into_std()?)
+}
+
+async fn accept(listener: &AsyncFd<net::TcpListener>) -> io::Result<(net::TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.async_io(Interest::READABLE, net::TcpListener::accept).await?;
+    stream.set_nonblocking(true)?;
+    Ok((stream, peer))
 }
 
 /// Accept errors in a row. One may be a client that has gone before it was accepted; more are the listener's own, and
@@ -116,7 +140,7 @@ impl Trouble {
 }
 
 /// Lets a connection in or refuses it; false when the agent is stopping.
-async fn receive(service: &Arc<Service>, mut stream: TcpStream, address: SocketAddr) -> bool {
+async fn receive(service: &Arc<Service>, stream: net::TcpStream, address: SocketAddr) -> bool {
     let peer = Peer { client: address, local: stream.local_addr().unwrap_or(address) };
     if !service.is_balancer(address.ip()) {
         return admit(service, stream, peer).await;
@@ -124,26 +148,33 @@ async fn receive(service: &Arc<Service>, mut stream: TcpStream, address: SocketA
     // Whose connection it is stands in its first bytes, which the listener does not wait for. Beyond the bound the
     // connection is closed unheard.
     if let Ok(permit) = Arc::clone(&service.edge.headers).try_acquire_owned() {
+        let edge = &service.edge;
         let service = Arc::clone(service);
-        drop(tokio::spawn(async move {
-            match header::read(&mut stream, peer).await {
-                Ok(peer) => {
+        edge.lanes.spawn(async move {
+            match read_header(stream, peer).await {
+                Ok((stream, peer)) => {
                     drop(permit);
                     admit(&service, stream, peer).await;
                 }
                 Err(error) => service.complain_of_balancer(address, &error),
             }
-        }));
+        });
     }
     true
 }
 
+async fn read_header(stream: net::TcpStream, own: Peer) -> Result<(net::TcpStream, Peer), HeaderError> {
+    let mut stream = TcpStream::from_std(stream)?;
+    let peer = header::read(&mut stream, own).await?;
+    Ok((stream.into_std()?, peer))
+}
+
 /// Asks whether the client may come in; false when the agent is stopping.
-async fn admit(service: &Arc<Service>, stream: TcpStream, peer: Peer) -> bool {
+async fn admit(service: &Arc<Service>, stream: net::TcpStream, peer: Peer) -> bool {
     let client = ClientAddr::new(peer.client.ip());
     match service.edge.inbox.admit(service.arrival(client)).await {
         Some(Admission::Admitted(place)) => {
-            drop(tokio::spawn(driver::run(Arc::clone(service), stream, peer, place)));
+            service.edge.lanes.spawn(driver::run(Arc::clone(service), stream, peer, place));
         }
         Some(Admission::Refused { reply, reason }) => {
             service.traffic.refuse(reason);

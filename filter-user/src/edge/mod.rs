@@ -3,9 +3,11 @@
 //! Nothing here has an opinion: who may come in is the ips task's to say, what the bytes mean is
 //! [`filter_core::smtp::session`]'s.
 
+mod alarm;
 mod backend;
 mod driver;
 mod header;
+mod lanes;
 mod listener;
 mod protection;
 mod refusal;
@@ -24,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use backend::Backend;
+pub use lanes::Lanes;
 pub use listener::EdgeError;
 pub use protection::{Protection, ProtectionError};
 pub use service::Service;
@@ -31,6 +34,8 @@ pub use traffic::Traffic;
 
 use crate::ips::Inbox;
 use crate::secret;
+
+use lanes::Entries;
 
 /// Refused connections that may wait to read their refusal; beyond it they are closed at once.
 const REFUSALS_AT_ONCE: usize = 1000;
@@ -46,11 +51,12 @@ pub struct Edge {
     refusals: Arc<Semaphore>,
     headers: Arc<Semaphore>,
     login_key: LoginKey,
+    lanes: Entries,
 }
 
 impl Edge {
-    /// An edge that asks this inbox and speaks in this voice.
-    pub fn new(inbox: Inbox, voice: Arc<Voice>) -> Self {
+    /// An edge that asks this inbox, speaks in this voice, and lets sessions run on these lanes.
+    pub fn new(inbox: Inbox, voice: Arc<Voice>, lanes: &Lanes) -> Self {
         Self {
             inbox,
             voice,
@@ -58,6 +64,7 @@ impl Edge {
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
             headers: Arc::new(Semaphore::new(HEADERS_AT_ONCE)),
             login_key: LoginKey(secret::number(), secret::number()),
+            lanes: lanes.entries(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! Where TLS comes first, a reply would be no record of it, and a handshake would cost more than the session that is refused. There
 //! the one write is TLS's own word for no.
 
+use std::net;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use std::time::Duration;
 use filter_core::client::ClientAddr;
 use filter_core::smtp::session::Tls;
 use nix::sys::socket::{MsgFlags, send};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use super::alarm::Alarm;
 use super::header::Peer;
 use super::{Service, driver};
 use crate::ips::Admission;
@@ -28,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// may be seen in the other order.
 const SECOND_LOOK: Duration = Duration::from_millis(5);
 /// Bytes that are read and thrown away while waiting for the client to close.
-const DISCARD_LIMIT: u64 = 65_536;
+const DISCARD_LIMIT: usize = 65_536;
 
 /// A fatal alert, `access_denied`: the sender has decided not to go on (RFC 8446 section 6.2, in a record of its section 5.1).
 const DENIED: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
@@ -36,7 +38,7 @@ const DENIED: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
 /// Refuses a connection without holding up the listener.
 pub(super) fn refuse(
     service: &Arc<Service>,
-    stream: TcpStream,
+    stream: net::TcpStream,
     peer: Peer,
     reply: Arc<str>,
     may_clear: bool,
@@ -45,8 +47,9 @@ pub(super) fn refuse(
         say(&stream, words(service, &reply));
         return;
     };
+    let edge = &service.edge;
     let service = Arc::clone(service);
-    tokio::spawn(async move {
+    edge.lanes.spawn(async move {
         let mut reply = reply;
         if may_clear {
             sleep(SECOND_LOOK).await;
@@ -62,7 +65,9 @@ pub(super) fn refuse(
             }
         }
         say(&stream, words(&service, &reply));
-        farewell(stream).await;
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            farewell(stream).await;
+        }
         drop(permit);
     });
 }
@@ -74,9 +79,8 @@ fn words<'a>(service: &Service, reply: &'a str) -> &'a [u8] {
 
 /// One write; a new connection's send buffer has room for it.
 ///
-/// Not tokio's `try_write`: that does not ask the kernel before the runtime believes the socket ready, and whether it
-/// believes so of a new one is its own affair (1.54 does, of those that it accepted itself).
-fn say(stream: &TcpStream, words: &[u8]) {
+/// Without the runtime, which does not ask the kernel before it believes a socket ready.
+fn say(stream: &net::TcpStream, words: &[u8]) {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     if let Err(error) = send(stream.as_raw_fd(), words, flags) {
         tracing::debug!(%error, "a refused client did not hear its reply");
@@ -84,13 +88,27 @@ fn say(stream: &TcpStream, words: &[u8]) {
 }
 
 /// Closes our half and waits for the client to close its own.
-pub(super) async fn farewell(mut stream: TcpStream) {
-    let close = async {
-        tokio::io::AsyncWriteExt::shutdown(&mut stream).await?;
-        tokio::io::copy(&mut (&mut stream).take(DISCARD_LIMIT), &mut tokio::io::sink()).await
+async fn farewell(mut stream: TcpStream) {
+    // Fails if the client has gone.
+    if stream.shutdown().await.is_ok() {
+        linger(stream, &mut Alarm::default()).await;
+    }
+}
+
+/// Waits for the client to close its half, as ours is.
+pub(super) async fn linger(mut stream: TcpStream, alarm: &mut Alarm) {
+    let mut nowhere = [0; 256];
+    let end = async {
+        let mut left = DISCARD_LIMIT;
+        loop {
+            match stream.read(&mut nowhere).await {
+                Ok(count @ 1..) if count < left => left -= count,
+                _ => return,
+            }
+        }
     };
     // Whether the client closed, reset or stayed: the socket is dropped now.
-    let _ = timeout(FAREWELL, close).await;
+    let _ = alarm.within(FAREWELL, end).await;
 }
 
 #[cfg(test)]
@@ -99,13 +117,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_does_not_wait_for_the_runtime_to_know_the_socket() -> std::io::Result<()> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let listener = net::TcpListener::bind("127.0.0.1:0")?;
         let mut client = TcpStream::connect(listener.local_addr()?).await?;
         let accepted = listener.accept()?.0;
         accepted.set_nonblocking(true)?;
-        let stream = TcpStream::from_std(accepted)?;
-        say(&stream, b"421 4.3.2 mx.example try later\r\n");
-        drop(stream);
+        say(&accepted, b"421 4.3.2 mx.example try later\r\n");
+        drop(accepted);
         let mut heard = String::new();
         client.read_to_string(&mut heard).await?;
         assert_eq!(heard, "421 4.3.2 mx.example try later\r\n");

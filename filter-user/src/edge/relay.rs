@@ -7,14 +7,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use filter_core::smtp::event::Side;
 use filter_core::smtp::session::Session;
 use filter_core::time::Instant;
 use tokio::sync::oneshot::error::RecvError;
-use tokio::time::{Sleep, sleep};
 
+use super::alarm::Alarm;
 use super::stream::{Flow, Stream};
 use crate::clock;
 use crate::ips::Sanction;
@@ -47,14 +46,16 @@ pub(super) struct Relay<'a> {
 impl Relay<'_> {
     /// Moves bytes until nothing is left to move. `report` takes the session's facts each time that something has happened.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut report: impl FnMut(&mut Session)) -> Poll<Turn> {
+        // One look at the clock for all that came together.
+        let (now, mut quiet) = (clock::instant(), Quiet::default());
         loop {
             if self.session.is_over() {
                 return Poll::Ready(Turn::Over);
             }
-            if let Err(error) = flush(self.session, self.client, Side::Client, cx) {
+            if let Err(error) = flush(self.session, self.client, Side::Client, now, cx) {
                 lose(self.session, &error);
             }
-            let sent = flush(self.session, self.server, Side::Server, cx);
+            let sent = flush(self.session, self.server, Side::Server, now, cx);
             // One that has been given up in the middle of a message may break off as it likes.
             if sent.is_err() && !self.session.has_left_server() {
                 return Poll::Ready(Turn::Deaf);
@@ -65,7 +66,7 @@ impl Relay<'_> {
             if self.session.poll_tls() {
                 return Poll::Ready(Turn::Secure);
             }
-            let moved = self.poll_once(cx);
+            let moved = self.poll_once(now, &mut quiet, cx);
             report(self.session);
             if !moved {
                 return Poll::Pending;
@@ -74,28 +75,47 @@ impl Relay<'_> {
     }
 
     /// Takes what has happened on each side; whether anything has.
-    fn poll_once(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Poll::Ready(reply) = Pin::new(&mut *self.sanction).poll(cx) {
-            sanction(self.session, reply);
-            return true;
+    fn poll_once(&mut self, now: Instant, quiet: &mut Quiet, cx: &mut Context<'_>) -> bool {
+        if !quiet.sanction {
+            if let Poll::Ready(reply) = Pin::new(&mut *self.sanction).poll(cx) {
+                sanction(self.session, reply);
+                return true;
+            }
+            quiet.sanction = true;
         }
         let mut moved = false;
-        if self.session.wants(Side::Client) {
-            moved |= poll_client(self.session, self.client, cx).is_ready();
+        if !quiet.client && self.session.wants(Side::Client) {
+            quiet.client = self.poll_client(now, cx).is_pending();
+            moved |= !quiet.client;
         }
-        if self.session.wants(Side::Server) {
-            moved |= self.poll_server(cx).is_ready();
+        if !quiet.server && self.session.wants(Side::Server) {
+            quiet.server = self.poll_server(now, cx).is_pending();
+            moved |= !quiet.server;
         }
-        if !moved && self.alarm.poll(self.session.poll_timeout(), cx).is_ready() {
+        if !moved && self.alarm.poll(self.session.poll_timeout(), now, cx).is_ready() {
             self.session.handle_timeout(clock::instant());
             moved = true;
         }
         moved
     }
 
-    fn poll_server(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Takes what the client has sent. What of a message can go on goes on from where it was read.
+    fn poll_client(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { session, client, server, .. } = self;
+        let mut sending = Context::from_waker(cx.waker());
+        // An error comes again when the rest is to be sent.
+        let mut pass = |bytes: &[u8]| match server.poll_write(&mut sending, bytes) {
+            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
+        client
+            .poll_read(cx, |bytes| session.pass_client(bytes, now, &mut pass))
+            .map(|outcome| end_client(session, &outcome, now))
+    }
+
+    fn poll_server(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let Self { session, server, .. } = self;
-        server.poll_read(cx, |bytes| session.handle_server(bytes, clock::instant())).map(|outcome| {
+        server.poll_read(cx, |bytes| session.handle_server(bytes, now)).map(|outcome| {
             if !matches!(outcome, Ok(Flow::Open)) {
                 session.handle_server_closed();
             }
@@ -103,15 +123,29 @@ impl Relay<'_> {
     }
 }
 
-/// Takes what the client has sent.
+/// Who has nothing more to say until the task is woken again.
+#[derive(Debug, Default)]
+struct Quiet {
+    sanction: bool,
+    client: bool,
+    server: bool,
+}
+
+/// Takes what the client has sent, before there is anybody to send it to.
 pub(super) fn poll_client(session: &mut Session, client: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
-    client.poll_read(cx, |bytes| session.handle_client(bytes, clock::instant())).map(
-        |outcome| match outcome {
-            Ok(Flow::Open) => {}
-            Ok(Flow::Ended) => session.handle_client_closed(clock::instant()),
-            Err(error) => lose(session, &error),
-        },
-    )
+    let now = clock::instant();
+    client
+        .poll_read(cx, |bytes| session.handle_client(bytes, now))
+        .map(|outcome| end_client(session, &outcome, now))
+}
+
+/// Takes what became of the client's connection.
+fn end_client(session: &mut Session, outcome: &io::Result<Flow>, now: Instant) {
+    match outcome {
+        Ok(Flow::Open) => {}
+        Ok(Flow::Ended) => session.handle_client_closed(now),
+        Err(error) => lose(session, error),
+    }
 }
 
 /// Somebody decided that the session ends.
@@ -131,79 +165,21 @@ fn lose(session: &mut Session, error: &io::Error) {
 }
 
 /// Writes as much as the connection takes now.
-fn flush(session: &mut Session, stream: &mut Stream, side: Side, cx: &mut Context<'_>) -> io::Result<()> {
+fn flush(
+    session: &mut Session,
+    stream: &mut Stream,
+    side: Side,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> io::Result<()> {
     while !session.outgoing(side).is_empty() {
         match stream.poll_write(cx, session.outgoing(side)) {
-            Poll::Ready(count) => session.handle_sent(side, count?, clock::instant()),
+            Poll::Ready(count) => session.handle_sent(side, count?, now),
             Poll::Pending => return Ok(()),
         }
     }
     match stream.poll_flush(cx) {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => Ok(()),
-    }
-}
-
-/// Wakes a session at its next deadline. Most deadlines only move on, and are looked at again when the first one has come: to set
-/// a timer for each command would cost more than the command.
-#[derive(Debug, Default)]
-pub(super) struct Alarm {
-    set: Option<(Instant, Pin<Box<Sleep>>)>,
-}
-
-impl Alarm {
-    /// Ready when this deadline has come.
-    fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let (at, sleep) = match &mut self.set {
-                Some((at, sleep)) if *at <= deadline => (*at, sleep),
-                _ => {
-                    let (at, sleep) = self.set.insert((deadline, Box::pin(sleep(until(deadline)))));
-                    (*at, sleep)
-                }
-            };
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.set = None;
-            if at == deadline {
-                return Poll::Ready(());
-            }
-        }
-    }
-}
-
-/// A little more than the time that is left, so that it is over then.
-pub(super) fn until(deadline: Instant) -> Duration {
-    deadline.since(clock::instant()).saturating_add(Duration::from_millis(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn an_alarm_follows_its_deadline_in_both_directions() {
-        let mut alarm = Alarm::default();
-        for (first, then) in [
-            (Duration::from_hours(1), Duration::from_millis(20)),
-            (Duration::ZERO, Duration::from_millis(50)),
-        ] {
-            let now = clock::instant();
-            let (first, then) = (now.after(first), now.after(then));
-            let mut begun = false;
-            let rings = poll_fn(|cx| {
-                if !std::mem::replace(&mut begun, true) {
-                    let _ = alarm.poll(first, cx);
-                }
-                alarm.poll(then, cx)
-            });
-            tokio::time::timeout(Duration::from_mins(1), rings)
-                .await
-                .expect("it rings before an hour has passed");
-            assert!(clock::instant() >= then, "and not before its time");
-        }
     }
 }

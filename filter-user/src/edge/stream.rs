@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use crate::tls::{Layer, Protection, TlsError};
 
 /// Bytes read at once: half of what a session holds of one direction.
-const READ_SIZE: usize = 32_768;
+const READ_SIZE: usize = 65_536;
 
 /// Whether a side may send more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

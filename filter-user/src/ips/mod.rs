@@ -7,6 +7,7 @@
 mod enforcer;
 mod journal;
 mod live;
+mod notices;
 mod requests;
 mod sessions;
 mod tally;
@@ -42,6 +43,8 @@ pub use live::Live;
 pub use sessions::{BookId, Place, Sanction};
 pub use tally::{Decision, Tally};
 pub use task::{Ips, Replies};
+
+use notices::{Notice, Notices};
 
 /// Offences that may wait to be judged; more are dropped and counted, never anything else.
 const BACKLOG_LIMIT: usize = 65_536;
@@ -327,7 +330,8 @@ impl Arrival {
 #[derive(Debug)]
 enum Message {
     Arrival(Arrival, oneshot::Sender<Admission>),
-    Departure(sessions::SessionId),
+    /// There are many notices.
+    Notices,
     Offence(ClientAddr, Offence),
     /// Somebody else tells of an offence, and may want to hear what became of it.
     Report(Box<Report>, Option<oneshot::Sender<Reception>>),
@@ -335,8 +339,6 @@ enum Message {
     Entry(Box<Report>, Mark, oneshot::Sender<Reception>),
     /// A log has been read so far.
     Mark(Mark),
-    /// A client did what honest clients do.
-    Success(ClientAddr, Success),
     /// The kernel tells of a drop.
     Drop(Drop),
     Request(Request),
@@ -347,10 +349,11 @@ enum Message {
 /// The way to the task; cheap to clone.
 ///
 /// Unbounded, because a departure must never be lost; what fills it is bounded elsewhere: arrivals wait for their
-/// answer, departures follow admissions, requests come from few connections, and offences have [`BACKLOG_LIMIT`].
+/// answer, departures follow admissions, mail servers take messages, requests come from few connections, and offences have [`BACKLOG_LIMIT`].
 #[derive(Debug, Clone)]
 pub struct Inbox {
     messages: mpsc::UnboundedSender<Message>,
+    notices: Notices,
     backlog: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
 }
@@ -413,10 +416,9 @@ impl Inbox {
         }
     }
 
-    /// Reports good behaviour; never waits.
+    /// Reports good behaviour, to be heard of before the next decision; never waits.
     pub fn succeeded(&self, client: ClientAddr, how: Success) {
-        // As in `report`.
-        let _ = self.messages.send(Message::Success(client, how));
+        self.notices.leave(Notice::Success(client, how));
     }
 
     /// Tells of a drop; never waits.

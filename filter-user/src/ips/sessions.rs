@@ -6,9 +6,10 @@ use std::sync::Arc;
 use filter_core::client::ClientAddr;
 use filter_core::limits::{Book, Limits, Overflow, Permit, Pool};
 use ipnet::IpNet;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::{Live, Message};
+use super::Live;
+use super::notices::{Notice, Notices, WeakNotices};
 use crate::clock;
 
 /// Names one session for as long as the agent runs.
@@ -31,7 +32,7 @@ pub type Sanction = oneshot::Receiver<Arc<str>>;
 #[derive(Debug)]
 pub struct Place {
     id: SessionId,
-    messages: mpsc::UnboundedSender<Message>,
+    notices: Notices,
     /// Which pool it was taken from.
     pub pool: Pool,
     /// Resolves when the session is to end.
@@ -44,8 +45,7 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Fails only when the task has gone, and the books with it.
-        let _ = self.messages.send(Message::Departure(self.id));
+        self.notices.leave(Notice::Departure(self.id));
     }
 }
 
@@ -86,15 +86,15 @@ pub(super) struct Sessions {
     books: Vec<Ledger>,
     open: BTreeMap<SessionId, Open>,
     opened: u64,
-    messages: mpsc::WeakUnboundedSender<Message>,
+    notices: WeakNotices,
 }
 
 impl Sessions {
     /// One book for each of these limits; the first is the shared one.
-    pub(super) fn new(limits: Vec<Limits>, messages: mpsc::WeakUnboundedSender<Message>) -> Self {
+    pub(super) fn new(limits: Vec<Limits>, notices: WeakNotices) -> Self {
         let ledger =
             |limits| Ledger { book: Book::default(), limits, admitted: 0, overflowed: 0, refused: 0 };
-        Self { books: limits.into_iter().map(ledger).collect(), open: BTreeMap::new(), opened: 0, messages }
+        Self { books: limits.into_iter().map(ledger).collect(), open: BTreeMap::new(), opened: 0, notices }
     }
 
     /// Takes a place, if the limits allow it; none: the agent is stopping.
@@ -191,7 +191,7 @@ impl Sessions {
     }
 
     fn open(&mut self, client: ClientAddr, book: BookId, permit: Permit) -> Option<Place> {
-        let Some(messages) = self.messages.upgrade() else {
+        let Some(notices) = self.notices.upgrade() else {
             self.release_permit(book, permit);
             return None;
         };
@@ -204,6 +204,6 @@ impl Sessions {
         let pool = permit.pool();
         let live = Arc::new(Live::new(clock::instant()));
         self.open.insert(id, Open { client, book, permit, live: Arc::clone(&live), end: Some(end) });
-        Some(Place { id, messages, pool, sanction, is_strange: true, live })
+        Some(Place { id, notices, pool, sanction, is_strange: true, live })
     }
 }

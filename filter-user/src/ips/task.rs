@@ -19,6 +19,7 @@ use filter_core::time::Instant;
 use tokio::sync::mpsc;
 
 use super::enforcer::Enforcer;
+use super::notices::{Notice, Notices, Read};
 use super::sessions::{BookId, Place, Sessions};
 use super::{Admission, Arrival, Inbox, Look, Message, Reason, Tally, journal};
 use crate::clock;
@@ -77,6 +78,7 @@ pub struct Ips {
     pub(super) sessions: Sessions,
     pub(super) replies: Replies,
     messages: mpsc::UnboundedReceiver<Message>,
+    notices: Read,
     backlog: Arc<AtomicUsize>,
     pub(super) offences: u64,
     pub(super) tally: Tally,
@@ -95,9 +97,14 @@ impl Ips {
     pub fn new(engine: Engine, store: Store, limits: Vec<Limits>, replies: Replies) -> (Self, Inbox) {
         let (sender, messages) = mpsc::unbounded_channel();
         let backlog = Arc::new(AtomicUsize::new(0));
-        let sessions = Sessions::new(limits, sender.downgrade());
-        let inbox =
-            Inbox { messages: sender, backlog: Arc::clone(&backlog), lost: Arc::new(AtomicU64::new(0)) };
+        let (notices, read) = Notices::new(sender.clone());
+        let sessions = Sessions::new(limits, notices.downgrade());
+        let inbox = Inbox {
+            messages: sender,
+            notices,
+            backlog: Arc::clone(&backlog),
+            lost: Arc::new(AtomicU64::new(0)),
+        };
         let ips = Self {
             engine,
             enforcer: Enforcer::new(None),
@@ -106,6 +113,7 @@ impl Ips {
             sessions,
             replies,
             messages,
+            notices: read,
             backlog,
             offences: 0,
             tally: Tally::default(),
@@ -140,6 +148,7 @@ impl Ips {
             let sleep = self.next_timeout();
             let mut judging = None;
             tokio::select! {
+                biased;
                 count = self.messages.recv_many(&mut waiting, FORESEEN) => {
                     if count == 0 {
                         return self.enforcer;
@@ -170,6 +179,9 @@ impl Ips {
     /// What has come together. Of offences in a row the effects are carried out together, too; whoever is answered behind
     /// them is answered when what they led to is in the kernel.
     fn handle_all(&mut self, messages: &mut Vec<Message>) {
+        while let Some(notice) = self.notices.next() {
+            self.note(notice);
+        }
         if messages.len() > 1 {
             let client = |message: &Message| match message {
                 Message::Offence(client, _) => Some(*client),
@@ -181,7 +193,7 @@ impl Ips {
         for message in messages.drain(..) {
             let has_no_answer = matches!(
                 message,
-                Message::Offence(..) | Message::Report(_, None) | Message::Success(..) | Message::Drop(_)
+                Message::Offence(..) | Message::Report(_, None) | Message::Notices | Message::Drop(_)
             );
             if !has_no_answer {
                 self.carry_out();
@@ -198,7 +210,8 @@ impl Ips {
                     let _ = answer.send(admission);
                 }
             }
-            Message::Departure(id) => self.sessions.release(id),
+            // They have been taken.
+            Message::Notices => {}
             Message::Offence(client, offence) => {
                 self.backlog.fetch_sub(1, Ordering::Relaxed);
                 self.offend(client, offence);
@@ -219,17 +232,23 @@ impl Ips {
                 let _ = answer.send(reception);
             }
             Message::Mark(mark) => self.marks.push(mark),
-            Message::Success(client, how) => {
-                let scope = self.engine.policy().scope_width.scope_of(client);
-                self.welcome.note(scope, clock::instant());
-                self.engine.handle_success(client, how, clock::now());
-            }
             Message::Drop(drop) => self.engine.handle_drop(drop, clock::now()),
             Message::Request(request) => self.answer(request),
             Message::Close(done) => {
                 self.closing = true;
                 self.sessions.end(|_| Some(&self.replies.shutting_down));
                 let _ = done.send(());
+            }
+        }
+    }
+
+    fn note(&mut self, notice: Notice) {
+        match notice {
+            Notice::Departure(id) => self.sessions.release(id),
+            Notice::Success(client, how) => {
+                let scope = self.engine.policy().scope_width.scope_of(client);
+                self.welcome.note(scope, clock::instant());
+                self.engine.handle_success(client, how, clock::now());
             }
         }
     }

@@ -10,6 +10,8 @@ use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
 use super::proxy::NAME;
+use crate::agent::ask;
+use crate::process::wait_until;
 use crate::tls::{Authority, Wire};
 use crate::world::World;
 
@@ -47,6 +49,22 @@ pub(super) fn hold<T: Send>(
         let count: usize = sessions.iter().map(Vec::len).sum();
         ensure!(count == held, "{count} of {held} sessions");
         look()
+    })
+}
+
+/// Sessions that have connected where TLS comes first, and do not begin it: the proxy holds one descriptor for each, not two.
+pub(super) fn begin(
+    world: &World,
+    address: SocketAddr,
+    numbers: impl Iterator<Item = usize> + Send,
+) -> Result<Vec<TcpStream>> {
+    world.internet.enter(|| numbers.map(|number| connect(number, address)).collect())
+}
+
+/// Waits until the agent counts so many open sessions.
+pub(super) fn wait_for_sessions(world: &World, count: usize) -> Result<()> {
+    wait_until("all sessions", Duration::from_secs(10), || {
+        Ok(ask(world, &["sessions", "list"])?["total"] == count)
     })
 }
 

@@ -3,7 +3,7 @@
 //! The agent is the real one, with its filter; the blocks are imported, the event log is written before it starts, and the
 //! sessions are held open by real clients meanwhile.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -17,12 +17,11 @@ use filter_user::clock;
 use filter_user::store::{Entry, Store};
 
 use super::crowd::{Crowd, Family};
-use super::hold::hold;
+use super::hold::{begin, hold, wait_for_sessions};
 use super::proxy;
 use super::relay::start_sink;
 use super::report::{Cell, Report, Table, count};
-use crate::agent::{Agent, ask};
-use crate::process::wait_until;
+use crate::agent::Agent;
 use crate::tls::{self, Authority};
 use crate::web;
 use crate::world::{GATEWAY_V4, World};
@@ -81,11 +80,6 @@ const PATHS: [&str; 29] = [
 /// Where sessions begin with TLS.
 const TLS: &str = "203.0.113.1:465";
 
-/// A session that does not begin with TLS as it should.
-fn silent(world: &World) -> Result<TcpStream> {
-    world.internet.enter(|| Ok(TcpStream::connect(TLS.parse::<SocketAddr>()?)?))
-}
-
 /// Measures each of them.
 pub fn measure(report: &mut Report) -> Result<()> {
     let whole = proxy::raise_descriptors()?;
@@ -101,10 +95,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let address = format!("{GATEWAY_V4}:25").parse()?;
     let (rows, kept) = channel();
     hold(&world, address, None, whole, || {
-        let silent: Vec<_> = (whole..proxy::MANY).map(|_| silent(&world)).collect::<Result<_>>()?;
-        wait_until("all sessions", Duration::from_secs(10), || {
-            Ok(ask(&world, &["sessions", "list"])?["total"] == proxy::MANY)
-        })?;
+        let silent = begin(&world, TLS.parse()?, whole..proxy::MANY)?;
+        wait_for_sessions(&world, proxy::MANY)?;
         for path in PATHS {
             rows.send((path, first_bytes(&world, &token, path)?))?;
         }

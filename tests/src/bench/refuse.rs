@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-use super::hold::hold;
+use super::hold::{begin, hold, wait_for_sessions};
 use super::proxy::{self, Proxies, Proxy};
 use super::relay::start_sink;
 use super::report::{Cell, Report, Table, count};
@@ -35,7 +35,9 @@ core. Gatepost has judged and booked each; nginx (stream, return) writes a fixed
 
 const SESSIONS: &str = "\
 sessions that have been greeted, have said EHLO and wait; memory: what the server's processes hold of their own (RssAnon)
-beyond what they held before, for each session. What the kernel holds for its sockets is not in it.";
+beyond what they held before, for each session. What the kernel holds for its sockets is not in it. Such a session has two
+ends: where a process may not have 20,200 descriptors, the last ones of 10,000 have connected to the port where TLS comes first, and
+not begun it, which takes one. The agent counts them all among its sessions; its peers are measured without them.";
 
 /// Measures both.
 pub fn measure(report: &mut Report) -> Result<()> {
@@ -57,14 +59,19 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let sink = start_sink(&world)?;
     for (title, tls) in [("idle sessions", false), ("idle sessions, TLS", true)] {
         let mut table = Table::new(title, SESSIONS, &["proxy", "sessions", "KiB each"]);
-        for held in [FEW, many] {
+        for (held, beginning) in [(FEW, 0), (many, proxy::MANY - many)] {
             // What a program has once had, it may keep; so each number has programs of its own.
             let proxies = Proxies::start(&world)?;
             for proxy in Proxy::TERMINATING {
+                let beginning = if proxy == Proxy::Gatepost { beginning } else { 0 };
+                let sessions = match beginning {
+                    0 => count(held),
+                    _ => format!("{}, {beginning} of them before TLS", count(held + beginning)),
+                };
                 table.row(vec![
                     Cell::Text(proxy.name().to_owned()),
-                    Cell::Text(count(held)),
-                    Cell::Figure(memory_of_each(&world, &proxies, proxy, tls, held)?, 1),
+                    Cell::Text(sessions),
+                    Cell::Figure(memory_of_each(&world, &proxies, proxy, tls, (held, beginning))?, 1),
                 ]);
             }
         }
@@ -74,14 +81,28 @@ pub fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// KiB that a proxy takes for each of so many sessions.
-fn memory_of_each(world: &World, proxies: &Proxies<'_>, proxy: Proxy, tls: bool, held: usize) -> Result<f64> {
+/// KiB that a proxy takes for each of so many sessions, the second number of which do not begin.
+fn memory_of_each(
+    world: &World,
+    proxies: &Proxies<'_>,
+    proxy: Proxy,
+    tls: bool,
+    (held, beginning): (usize, usize),
+) -> Result<f64> {
     let (address, authority) =
         if tls { (proxy.tls_address(), Some(proxies.authority())) } else { (proxy.address(), None) };
     let before = proxies.memory(proxy)?;
-    let after = hold(world, address.parse()?, authority, held, || proxies.memory(proxy))?;
+    let after = hold(world, address.parse()?, authority, held, || {
+        let silent = begin(world, proxy.tls_address().parse()?, held..held + beginning)?;
+        if proxy == Proxy::Gatepost {
+            wait_for_sessions(world, held + beginning)?;
+        }
+        let after = proxies.memory(proxy)?;
+        drop(silent);
+        Ok(after)
+    })?;
     #[expect(clippy::cast_precision_loss, reason = "memory sizes are far below 2^53")]
-    let each = after.saturating_sub(before) as f64 / 1024.0 / held as f64;
+    let each = after.saturating_sub(before) as f64 / 1024.0 / (held + beginning) as f64;
     Ok(each)
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::choice::Choice;
 use super::proxy::{self, Proxies, Proxy};
 use super::report::{Cell, Report, Table};
 use super::sample::Sample;
@@ -31,6 +32,8 @@ TLS: it ends at the proxy, and begins in one program for all clients, which shar
 
 /// One way of sending.
 struct Load {
+    /// What it is called where rows are chosen.
+    name: &'static str,
     title: &'static str,
     messages: u32,
     bytes: u32,
@@ -53,19 +56,37 @@ enum Matter {
 use Matter::{Attachment, Text};
 
 const LOADS: [Load; 8] = [
-    Load::new("reused sessions, 1 kB messages", 10_000, 1_000, Text).reused(),
-    Load::new("reused sessions, 100 kB messages", 2_000, 100_000, Text).reused(),
-    Load::new("reused sessions, 100 kB messages with an attachment", 2_000, 100_000, Attachment).reused(),
-    Load::new("one message a session, 1 kB", 4_000, 1_000, Text),
-    Load::new("one message a session, 100 kB", 1_500, 100_000, Text),
-    Load::new("TLS, reused sessions, 1 kB messages", 8_000, 1_000, Text).reused().secured(),
-    Load::new("TLS, reused sessions, 100 kB messages", 1_000, 100_000, Text).reused().secured(),
-    Load::new("TLS, one message a session, 1 kB", 2_000, 1_000, Text).secured(),
+    Load::new("small", "reused sessions, 1 kB messages", 10_000, 1_000, Text).reused(),
+    Load::new("large", "reused sessions, 100 kB messages", 2_000, 100_000, Text).reused(),
+    Load::new(
+        "attachment",
+        "reused sessions, 100 kB messages with an attachment",
+        2_000,
+        100_000,
+        Attachment,
+    )
+    .reused(),
+    Load::new("single-small", "one message a session, 1 kB", 4_000, 1_000, Text),
+    Load::new("single-large", "one message a session, 100 kB", 1_500, 100_000, Text),
+    Load::new("tls-small", "TLS, reused sessions, 1 kB messages", 8_000, 1_000, Text).reused().secured(),
+    Load::new("tls-large", "TLS, reused sessions, 100 kB messages", 1_000, 100_000, Text).reused().secured(),
+    Load::new("tls-single-small", "TLS, one message a session, 1 kB", 2_000, 1_000, Text).secured(),
 ];
 
+/// What the rows are called.
+pub const NAMES: [&str; LOADS.len()] = {
+    let mut names = [""; LOADS.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = LOADS[place].name;
+        place += 1;
+    }
+    names
+};
+
 impl Load {
-    const fn new(title: &'static str, messages: u32, bytes: u32, matter: Matter) -> Self {
-        Self { title, messages, bytes, matter, reuse: false, tls: false }
+    const fn new(name: &'static str, title: &'static str, messages: u32, bytes: u32, matter: Matter) -> Self {
+        Self { name, title, messages, bytes, matter, reuse: false, tls: false }
     }
 
     const fn reused(self) -> Self {
@@ -82,13 +103,13 @@ impl Load {
     }
 }
 
-/// Measures all of them.
-pub fn measure(report: &mut Report) -> Result<()> {
+/// Measures those that are wanted.
+pub fn measure(report: &mut Report, choice: &Choice) -> Result<()> {
     let world = World::new()?;
     let proxies = Proxies::start(&world)?;
     let (sink, wrapper) = (start_sink(&world)?, proxy::start_wrapper(&world)?);
     let attached = write_attached(world.scratch())?;
-    for load in &LOADS {
+    for load in LOADS.iter().filter(|load| choice.has(load.name)) {
         report.add(&of(&world, &proxies, load, &attached)?);
     }
     drop((sink, wrapper));

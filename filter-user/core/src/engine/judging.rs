@@ -19,19 +19,26 @@ use crate::time::{Instant, Now, Timestamp};
 /// the events of all of them.
 const NAMED: usize = 5;
 
+/// Good behaviour of one scope within a monitor period that is logged though it changes nothing.
+pub const SUCCESSES_TOLD: u64 = 10;
+
 impl Engine {
     /// A client did something that honest clients do. Logged only of those who have also done something wrong: of the
-    /// others there is nothing to weigh.
+    /// others there is nothing to weigh. And only while it changes what counts, or [`SUCCESSES_TOLD`] times: one old offence would
+    /// otherwise put each message of a busy client on the disk.
     pub fn handle_success(&mut self, client: ClientAddr, how: Success, now: Now) {
         let scope = self.policy.scope_width.scope_of(client);
-        let period = self.policy.monitor_period;
+        let (period, credit) = (self.policy.monitor_period, self.policy.credit);
         let is_watched = self.scores.score(scope, period, now.instant) > 0;
-        if !is_watched && self.policy.credit.per_success == 0 {
+        let matters = credit.per_success > 0 && self.credit(scope, now.instant) < credit.maximum.into();
+        let is_told = is_watched && (matters || self.told.score(scope, period, now.instant) < SUCCESSES_TOLD);
+        if !is_told && credit.per_success == 0 {
             return;
         }
         let id = self.next_id();
-        self.credits.add(scope, self.policy.credit.per_success, id, period, now.instant);
-        if is_watched {
+        self.credits.add(scope, credit.per_success, id, period, now.instant);
+        if is_told {
+            self.told.add(scope, 1, id, period, now.instant);
             let (time, network) = (now.wall, host(client.ip()));
             let what = What::Succeeded { how };
             self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: None }));

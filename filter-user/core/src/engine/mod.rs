@@ -28,6 +28,7 @@ use ipnet::IpNet;
 
 pub use feed::{FEED_LIMIT, is_feed};
 pub use import::Manner;
+pub use judging::SUCCESSES_TOLD;
 pub use past::PAST_LIMIT;
 pub use restore::{Held, HeldBlock, HeldNever};
 
@@ -119,6 +120,8 @@ pub struct Engine {
     logins: Logins,
     /// Points for good behaviour, counted as offences are.
     credits: Scores,
+    /// Good behaviour that has been logged, each for one point.
+    told: Scores,
     past: Past,
     clock: Clock,
     effects: VecDeque<Effect>,
@@ -136,6 +139,7 @@ impl Engine {
             nevers: NetMap::new(),
             logins: Logins::new(WATCHED_LIMIT),
             credits: Scores::new(WATCHED_LIMIT),
+            told: Scores::new(WATCHED_LIMIT),
             past: Past::default(),
             clock: Clock::default(),
             effects: VecDeque::new(),

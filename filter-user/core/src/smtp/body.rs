@@ -104,10 +104,12 @@ enum Reader {
 }
 
 /// What was taken of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Bytes at the front of the buffer that belong to the message and are as they should be.
+    /// Bytes at the front of the input that belong to the message.
     pub length: usize,
+    /// What goes on instead of them, if they are to be mended.
+    pub text: Option<BytesMut>,
     /// Whether the message ended there.
     pub ended: bool,
     /// What is wrong behind them and cannot be mended.
@@ -128,36 +130,34 @@ impl Body {
         Self { reader, passed: 0, disguised: false }
     }
 
-    /// Takes what is at the front of a buffer, and mends it there if it is to be mended. The last byte taken is at most the one with
-    /// which the size passes `limit`; 0: any. So nothing depends on how much happens to be in the buffer.
-    pub fn take(&mut self, buffer: &mut BytesMut, limit: u64) -> Taken {
+    /// Takes what of the next bytes is as it should be, or all of them if they are to be mended. The last byte taken is at most the one
+    /// with which the size passes `limit`; 0: any. So nothing depends on how many bytes happen to come together.
+    pub fn take(&mut self, bytes: &[u8], limit: u64) -> Taken {
         let room = if limit == 0 { u64::MAX } else { (limit + 1).saturating_sub(self.size()) };
         let piece = match &self.reader {
             Reader::Strict(_) => room,
             // What is mended grows: by less than five bytes for one, and three for what was held back.
             Reader::Lenient(_) => room / 8,
         };
-        let piece = usize::try_from(piece.max(1)).unwrap_or(usize::MAX).min(buffer.len());
-        let bytes = buffer.get(..piece).unwrap_or_default();
-        let taken = match &mut self.reader {
+        let piece = usize::try_from(piece.max(1)).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = bytes.get(..piece).unwrap_or_default();
+        match &mut self.reader {
             Reader::Strict(scanner) => {
                 let (length, ended) = scanner.walk(bytes);
                 let (fault, ended) = (ended.err(), ended == Ok(true));
-                Taken { length, ended, fault, mended: None, disguised: false }
+                self.passed += length as u64;
+                Taken { length, text: None, ended, fault, mended: None, disguised: false }
             }
             Reader::Lenient(mender) => {
-                let mut out = BytesMut::with_capacity(buffer.len());
-                let mended = mender.mend(bytes, &mut out);
-                let length = out.len();
-                out.extend_from_slice(buffer.get(mended.taken..).unwrap_or_default());
-                *buffer = out;
+                let mut text = BytesMut::with_capacity(bytes.len());
+                let mended = mender.mend(bytes, &mut text);
+                self.passed += text.len() as u64;
+                let (length, text) = (mended.taken, Some(text));
                 let disguised = mended.disguised && !self.disguised;
                 self.disguised |= disguised;
-                Taken { length, ended: mended.ended, fault: None, mended: mended.fault, disguised }
+                Taken { length, text, ended: mended.ended, fault: None, mended: mended.fault, disguised }
             }
-        };
-        self.passed += taken.length as u64;
-        taken
+        }
     }
 
     /// Size of the message so far as RFC 1870 section 5 counts it: without the dots that only carry it.
@@ -252,13 +252,13 @@ mod tests {
     fn the_dots_that_carry_a_message_are_not_its_size() {
         for line_ends in [LineEnds::Reject, LineEnds::Normalize] {
             let mut body = Body::new(&Bounds { line_ends, ..Bounds::default() });
-            let mut buffer = BytesMut::from(&b"..a\r\n...\r\nb\r\n.\r\nQUIT\r\n"[..]);
-            let taken = body.take(&mut buffer, 0);
+            let bytes = b"..a\r\n...\r\nb\r\n.\r\nQUIT\r\n";
+            let taken = body.take(bytes, 0);
             assert!(
                 taken.ended
                     && taken.mended.is_none()
                     && taken.fault.is_none()
-                    && &buffer[taken.length..] == b"QUIT\r\n"
+                    && &bytes[taken.length..] == b"QUIT\r\n"
             );
             assert_eq!(body.size(), 14, "4 + 4 + 3 and the end itself");
         }

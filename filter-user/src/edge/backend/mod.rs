@@ -14,6 +14,7 @@ use filter_core::admin::MailServerView;
 use filter_core::smtp::event::ServerFault;
 use tokio::time::sleep;
 
+use super::alarm::Alarm;
 use super::header::Peer;
 use crate::config::{ClientAddress, MailServerTls, ServiceConfig};
 use crate::tls::Trust;
@@ -73,13 +74,13 @@ impl Backend {
     }
 
     /// Opens a connection on behalf of a client, to the first mail server that takes it; none: no one does.
-    pub(super) async fn connect(&self, peer: Peer) -> Option<(Opened, Chosen)> {
+    pub(super) async fn connect(&self, peer: Peer, alarm: &mut Alarm) -> Option<(Opened, Chosen)> {
         let order = self.order();
         for (place, chosen) in order.iter().enumerate() {
             // Only where there is another one to ask is the greeting waited for.
             let must_greet = place + 1 < order.len();
             let server = self.servers.get(chosen.0)?;
-            match server.open(&self.manner, Some(peer), must_greet).await {
+            match server.open(&self.manner, Some(peer), must_greet, alarm).await {
                 Ok(opened) => return Some((opened, *chosen)),
                 Err(error) => {
                     tracing::debug!(mail_server = %server.address, %error, "a mail server was passed over");
@@ -106,7 +107,7 @@ impl Backend {
         loop {
             sleep(CHECK_PAUSE).await;
             for server in self.servers.iter().filter(|server| server.is_up() == Some(false)) {
-                if let Ok(mut opened) = server.open(&self.manner, None, true).await {
+                if let Ok(mut opened) = server.open(&self.manner, None, true, &mut Alarm::default()).await {
                     // It has answered; whether it hears that we leave does not matter.
                     let _ = opened.stream.write_all(b"QUIT\r\n").await;
                 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use filter_core::smtp::ehlo;
 use filter_core::smtp::event::ServerFault;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::dialogue::{Dialogue, Heard};
 use super::{Manner, introduction};
 use crate::config::{ClientAddress, MailServerTls};
+use crate::edge::alarm::Alarm;
 use crate::edge::header::Peer;
 use crate::edge::listener::is_shortage;
 use crate::edge::stream::{HandshakeError, Stream};
@@ -113,9 +113,10 @@ impl Server {
         manner: &Manner,
         peer: Option<Peer>,
         must_greet: bool,
+        alarm: &mut Alarm,
     ) -> Result<Opened, OpenError> {
         let begun = Instant::now();
-        let mut opened = self.try_open(manner, manner.tls, peer, must_greet).await;
+        let mut opened = self.try_open(manner, manner.tls, peer, must_greet, alarm).await;
         if let Err(error) = &opened
             && manner.tls == MailServerTls::Opportunistic
             && error.is_about_tls()
@@ -124,7 +125,7 @@ impl Server {
             if self.complaints.is_due() {
                 tracing::warn!(mail_server = %self.address, %error, "the mail server is spoken to in the clear");
             }
-            opened = self.try_open(manner, MailServerTls::None, peer, must_greet).await;
+            opened = self.try_open(manner, MailServerTls::None, peer, must_greet, alarm).await;
         }
         match &opened {
             Ok(_) => histogram::CONNECT.observe(begun.elapsed()),
@@ -148,11 +149,11 @@ impl Server {
         tls: MailServerTls,
         peer: Option<Peer>,
         must_greet: bool,
+        alarm: &mut Alarm,
     ) -> Result<Opened, OpenError> {
         let limit = manner.connect_timeout;
-        let socket = timeout(limit, TcpStream::connect(self.address))
-            .await
-            .map_err(|_| OpenError::Unreachable(limit))??;
+        let connected = alarm.within(limit, TcpStream::connect(self.address)).await;
+        let socket = connected.ok_or(OpenError::Unreachable(limit))??;
         socket.set_nodelay(true)?;
         let mut stream = Stream::new(socket);
         let prepared = async {
@@ -164,7 +165,7 @@ impl Server {
             }
             self.prepare(stream, manner, tls, peer, must_greet).await
         };
-        timeout(DIALOGUE_TIMEOUT, prepared).await.map_err(|_| OpenError::Silent)?
+        alarm.within(DIALOGUE_TIMEOUT, prepared).await.ok_or(OpenError::Silent)?
     }
 
     /// Everything between the connection and the session.

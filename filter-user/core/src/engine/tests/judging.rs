@@ -71,6 +71,36 @@ fn good_behaviour_is_taken_off_the_score_up_to_a_maximum() {
 }
 
 #[test]
+fn the_messages_of_a_busy_client_with_one_offence_are_not_all_logged() {
+    let told = |engine: &mut Engine| {
+        let succeeded =
+            |effect: &Effect| matches!(effect, Effect::Log(Event { what: What::Succeeded { .. }, .. }));
+        effects(engine).iter().filter(|effect| succeeded(effect)).count()
+    };
+    let deliver = |engine: &mut Engine, times: i64, second| {
+        for _ in 0..times {
+            engine.handle_success(client("192.0.2.7"), Success::Delivered, at(second));
+        }
+    };
+    let mut engine = engine();
+    deliver(&mut engine, 5, 0);
+    assert_eq!(told(&mut engine), 0, "there is nothing to weigh");
+    offend(&mut engine, Kind::BadLocalRcpt, 1, "192.0.2.7", 1);
+    deliver(&mut engine, 1000, 2);
+    assert_eq!(told(&mut engine), 10);
+    offend(&mut engine, Kind::BadLocalRcpt, 1, "192.0.2.7", 3000);
+    deliver(&mut engine, 1000, 3601);
+    assert_eq!(told(&mut engine), 0, "within an hour");
+    deliver(&mut engine, 1000, 3603);
+    assert_eq!(told(&mut engine), 10);
+    // Where each takes something off the score, each is logged until no more is taken off.
+    engine.policy.credit = Credit { per_success: 10, maximum: 250 };
+    deliver(&mut engine, 1000, 3604);
+    assert_eq!(told(&mut engine), 25);
+    assert_eq!(engine.standing(client("192.0.2.7"), at(3604)).credit, 250);
+}
+
+#[test]
 fn a_network_with_enough_blocked_scopes_is_blocked_as_a_whole() {
     let mut engine = engine();
     engine.policy.widen_after = 3;

@@ -3,9 +3,8 @@
 //! A transaction ends with RSET, EHLO, the end of a message or its last chunk (RFC 5321 section 4.1.4), and with nothing else: a
 //! second MAIL is refused by the mail server and gives no room.
 
+use alloc::borrow::Cow;
 use alloc::format;
-
-use bytes::BytesMut;
 
 use crate::offence::{Kind, Offence};
 use crate::smtp::body::StrayEnds;
@@ -143,18 +142,17 @@ impl Session {
         }
     }
 
-    /// Looks at the first `size` bytes of the client's buffer, which belong to a chunk: at names, and at the ends of lines. What comes
-    /// behind the first thing that refuses the message is not looked at.
-    pub(super) fn inspect_chunk(&mut self, size: usize, ended: bool) {
+    /// Looks at the next bytes of a chunk: at names, and at the ends of lines. What comes behind the first thing that refuses the
+    /// message is not looked at.
+    pub(super) fn inspect_chunk(&mut self, bytes: &[u8], ended: bool) {
         if self.refused.is_some() {
             return;
         }
-        let bytes = self.from_client.get(..size).unwrap_or_default();
         let (sound, mut found) = self.used.ends.walk(bytes);
         if ended {
             found = found.and_then(|()| core::mem::take(&mut self.used.ends).finish());
         }
-        self.inspect(sound, false, ended && found.is_ok());
+        self.inspect(bytes.get(..sound).unwrap_or_default(), false, ended && found.is_ok());
         if let Err(fault) = found
             && self.refused.is_none()
         {
@@ -164,15 +162,13 @@ impl Session {
         }
     }
 
-    /// Takes the line of `size` bytes at the front of the client's buffer, with CR LF at its end.
-    pub(super) fn take_line(&mut self, size: usize) -> BytesMut {
-        let mut line = self.from_client.split_to(size.min(self.from_client.len()));
-        if !line.ends_with(b"\r\n") {
-            line.truncate(line.len().saturating_sub(1));
-            line.extend_from_slice(b"\r\n");
-            self.note_mended(Fault::BareLf);
+    /// A line with CR LF at its end, whatever it came with.
+    pub(super) fn mend_line<'a>(&mut self, line: &'a [u8]) -> Cow<'a, [u8]> {
+        if line.ends_with(b"\r\n") {
+            return Cow::Borrowed(line);
         }
-        line
+        self.note_mended(Fault::BareLf);
+        Cow::Owned([line.strip_suffix(b"\n").unwrap_or(line), b"\r\n"].concat())
     }
 
     /// A line was mended.

@@ -104,7 +104,7 @@ impl Session {
                 let excused = self.transaction.excuses(verb, reply, from);
                 if verb == Verb::StartTls {
                     // Whatever still waits for room to be read came before TLS, too.
-                    self.discard();
+                    self.discard_held();
                 }
                 let login = self
                     .login
@@ -146,8 +146,7 @@ impl Session {
                         return self.close_with(reply);
                     }
                     Verb::StartTls if reply.code == 220 => {
-                        // Whatever the server said behind its 220 was said before TLS as well.
-                        self.from_server.clear();
+                        // Whatever the server said behind its 220 was said before TLS as well, and is dropped.
                         self.input = Input::Opaque;
                     }
                     Verb::Auth if reply.is_intermediate() => self.input = Input::Credentials,

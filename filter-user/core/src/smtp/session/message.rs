@@ -21,7 +21,7 @@ use crate::time::Instant;
 
 use super::Session;
 use super::due::Due;
-use super::input::Input;
+use super::input::{Input, Pass};
 use super::patience::Stride;
 
 /// A message that is passing.
@@ -33,22 +33,24 @@ pub(super) struct Passing {
 }
 
 impl Session {
-    /// Takes what the client's buffer holds of a message behind a 354.
-    pub(super) fn take_body(&mut self, now: Instant) {
-        let Input::Body(body, stride) = &mut self.input else { return };
-        let taken = body.take(&mut self.from_client, self.bounds.beyond_size());
-        let (size, moved) = (body.size(), stride.advance(taken.length));
+    /// Takes what the next bytes are of a message behind a 354; says how many that is.
+    pub(super) fn take_body(&mut self, bytes: &[u8], now: Instant, pass: &mut Pass<'_>) -> usize {
+        let Input::Body(body, stride) = &mut self.input else { return 0 };
+        let taken = body.take(bytes, self.bounds.beyond_size());
+        let text = taken.text.as_deref().unwrap_or_else(|| bytes.get(..taken.length).unwrap_or_default());
+        let (size, moved) = (body.size(), stride.advance(text.len()));
         if taken.disguised {
             self.report(Offence::new(Kind::BareNewline, b"a disguised end of data, mended"));
         }
         if let Some(fault) = taken.mended {
             self.note_mended(fault);
         }
-        self.inspect(taken.length, true, taken.ended);
+        self.inspect(text, true, taken.ended);
         self.check_size(size);
-        self.forward_message(taken.length);
+        self.forward_message(text, pass);
         if let Some(fault) = taken.fault {
-            return self.refuse(fault);
+            self.refuse(fault);
+            return taken.length;
         }
         if taken.ended {
             self.input = Input::Commands;
@@ -62,10 +64,35 @@ impl Session {
         if moved || taken.ended {
             self.rewind(now);
         }
+        taken.length
     }
 
-    /// Looks at the first `size` bytes of the client's buffer, which are the message's next ones, before they go on.
-    pub(super) fn inspect(&mut self, size: usize, stuffed: bool, ended: bool) {
+    /// Takes what the next bytes are of a chunk; says how many that is.
+    pub(super) fn take_chunk(&mut self, bytes: &[u8], now: Instant, pass: &mut Pass<'_>) -> usize {
+        let Input::Chunk { left, last, stride } = &mut self.input else { return 0 };
+        let size = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+        *left -= size as u64;
+        let (ended, last) = (*left == 0, *last);
+        let moved = stride.advance(size);
+        let refused_before = self.refused.is_some();
+        let piece = bytes.get(..size).unwrap_or_default();
+        self.inspect_chunk(piece, ended && last);
+        if !refused_before {
+            self.withdraw_chunk();
+        }
+        self.forward_message(piece, pass);
+        if ended {
+            self.input = Input::Commands;
+            self.say_refusal();
+        }
+        if moved || ended {
+            self.rewind(now);
+        }
+        size
+    }
+
+    /// Looks at the message's next bytes before they go on.
+    pub(super) fn inspect(&mut self, bytes: &[u8], stuffed: bool, ended: bool) {
         let rules = Arc::clone(&self.rules);
         let Some(attachments) = rules.attachments.as_ref().filter(|_| self.refused.is_none()) else { return };
         let mut passing = self
@@ -88,7 +115,7 @@ impl Session {
             };
             accusation.get_or_insert(found);
         };
-        passing.reader.read(self.from_client.get(..size).unwrap_or_default(), &mut judge);
+        passing.reader.read(bytes, &mut judge);
         if ended {
             passing.reader.finish(&mut judge);
         }
@@ -104,17 +131,15 @@ impl Session {
         }
     }
 
-    /// Hands the first bytes of the client's buffer on, or drops them if their message has been refused.
-    pub(super) fn forward_message(&mut self, size: usize) {
-        if self.refused.is_some() {
-            drop(self.from_client.split_to(size.min(self.from_client.len())));
-        } else {
-            self.forward(size);
+    /// Hands bytes of a message on, or drops them if it has been refused.
+    fn forward_message(&mut self, bytes: &[u8], pass: &mut Pass<'_>) {
+        if self.refused.is_none() {
+            self.forward(bytes, pass);
         }
     }
 
     /// A chunk has been refused: the mail server, which does not get the rest of it, will not answer it.
-    pub(super) fn withdraw_chunk(&mut self) {
+    fn withdraw_chunk(&mut self) {
         if self.refused.is_some() && matches!(self.due.back(), Some(Due::Reply(_))) {
             self.due.pop_back();
         }

@@ -213,11 +213,17 @@ impl Session {
 
     /// The client sent these bytes.
     pub fn handle_client(&mut self, bytes: &[u8], now: Instant) {
+        self.pass_client(bytes, now, &mut |_| 0);
+    }
+
+    /// As [`Session::handle_client`], for a driver that can send to the mail server at once: `pass` is given what of a message may go on
+    /// as it came, and says how much of it has been sent. Only the rest is kept.
+    pub fn pass_client(&mut self, bytes: &[u8], now: Instant, pass: &mut dyn FnMut(&[u8]) -> usize) {
         let before = self.received;
         self.received += bytes.len() as u64;
         if matches!(self.input, Input::Handshake(_)) {
-            self.from_client.extend_from_slice(bytes);
-            return self.discard();
+            self.discard(bytes);
+            return;
         }
         if !self.to_client.is_empty() {
             self.transaction.extend(before, self.received);
@@ -226,7 +232,10 @@ impl Session {
             *said = true;
             self.report(Offence::known_by(Kind::EarlyTalker, self.gist(bytes)));
         }
-        if !matches!(self.input, Input::Closed) {
+        if self.from_client.is_empty() {
+            let taken = self.take(bytes, now, pass);
+            self.from_client.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        } else {
             self.from_client.extend_from_slice(bytes);
             self.read_client(now);
         }
@@ -263,24 +272,42 @@ impl Session {
             self.to_client.extend_from_slice(bytes);
             return self.rewind(now);
         }
-        self.from_server.extend_from_slice(bytes);
-        let unread = |input: &Input| matches!(input, Input::Opaque | Input::Handshake(_));
-        while !self.over && !unread(&self.input) && !self.is_greeting_kept_back(now) {
-            let buffer = self.from_server.split();
-            match reply::front(&buffer) {
-                Ok(None) => {
-                    self.from_server = buffer;
-                    break;
-                }
-                Ok(Some(reply)) => {
-                    self.from_server.extend_from_slice(buffer.get(reply.bytes.len()..).unwrap_or_default());
-                    self.take_reply(&reply, now);
-                }
-                Err(malformed) => self.give_up(malformed.into()),
-            }
+        if self.from_server.is_empty() {
+            let taken = self.take_replies(bytes, now);
+            self.from_server.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        } else {
+            let mut held = core::mem::take(&mut self.from_server);
+            held.extend_from_slice(bytes);
+            held.advance(self.take_replies(&held, now));
+            self.from_server = held;
         }
         self.read_client(now);
         self.pass_turn(now);
+    }
+
+    /// Takes the whole replies at the front of what the mail server has said; says how many bytes need not be kept.
+    fn take_replies(&mut self, bytes: &[u8], now: Instant) -> usize {
+        let mut at = 0;
+        while !self.over && !self.is_greeting_kept_back(now) {
+            match self.input {
+                _ if self.left_server => return bytes.len(),
+                Input::Opaque => return bytes.len(),
+                Input::Handshake(_) => break,
+                _ => {}
+            }
+            match reply::front(bytes.get(at..).unwrap_or_default()) {
+                Ok(None) => break,
+                Ok(Some(reply)) => {
+                    at += reply.bytes.len();
+                    self.take_reply(&reply, now);
+                }
+                Err(malformed) => {
+                    self.give_up(malformed.into());
+                    return bytes.len();
+                }
+            }
+        }
+        at
     }
 
     /// The mail server is not there, or has gone.

@@ -18,6 +18,7 @@ mod chunk;
 mod login;
 mod manners;
 mod order;
+mod pass;
 mod patience;
 mod portrait;
 mod tls;

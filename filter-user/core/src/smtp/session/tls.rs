@@ -163,7 +163,6 @@ impl Session {
     fn expect_tls(&mut self, now: Instant) {
         self.passing = None;
         self.input = Input::Discarding(false);
-        self.discard();
         self.due.push_back(Due::BeginTls);
         self.say_own();
         self.rewind(now);
@@ -171,7 +170,7 @@ impl Session {
 
     /// Our go-ahead is said. What comes now is TLS.
     pub(super) fn begin_tls(&mut self) {
-        self.discard();
+        self.discard_held();
         let reported = matches!(self.input, Input::Discarding(true));
         self.to_client.extend_from_slice(self.voice.tls_ready.as_bytes());
         self.input = Input::Handshake(reported);
