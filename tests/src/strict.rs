@@ -5,13 +5,15 @@
 //! [`VIRUS`] is infected.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::namespace::Namespace;
 use crate::postfix;
-use crate::process::Process;
+use crate::process::{Process, wait_until};
 use crate::unpacked;
 use crate::world::{GATEWAY_V4, World};
 
@@ -94,6 +96,12 @@ impl Strict {
         write(&postfix.join("etc/sasl"), "helpless.conf", HELPLESS)?;
         let command = format!("exec {} -d -c {}", postfix::MASTER, postfix.join("etc").display());
         processes.push(judge(&world.gateway, &directory.join("master"), &command, (GATEWAY_V4, SMTPD))?);
+        // It opens one port after the other.
+        for port in [SMTPD, LIMITED, MILTERS, BRIEF, DEAD, LOGINS, POSTSCREEN] {
+            wait_until("Postfix listening", Duration::from_secs(20), || {
+                world.gateway.enter(|| Ok(TcpStream::connect((GATEWAY_V4, port)).is_ok()))
+            })?;
+        }
         // Postfix first: whom it asks must be there as long as it asks.
         processes.reverse();
         Ok(Self { directory, _processes: processes })
