@@ -39,13 +39,24 @@ pub struct Dovecot {
 impl Dovecot {
     /// Starts one in the world's `gateway` name space.
     pub fn start(world: &World) -> Result<Self> {
+        Self::launch(world, |at| {
+            format!("driver = passwd-file\n  args = scheme=PLAIN {}/users", at.display())
+        })
+    }
+
+    /// Starts one there that cannot judge any login, because whom it asks is not there.
+    pub fn start_helpless(world: &World) -> Result<Self> {
+        Self::launch(world, |_| "driver = imap\n  args = host=127.0.0.1 port=9".to_owned())
+    }
+
+    fn launch(world: &World, judged_by: fn(&Path) -> String) -> Result<Self> {
         let directory = world.scratch().join("dovecot");
         fs::create_dir_all(directory.join("mail"))?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
         chown(directory.join("mail"), Some(NOBODY), Some(NOBODY))?;
         fs::write(directory.join("users"), "alice@example.test:secret\n")?;
         let config = directory.join("dovecot.conf");
-        fs::write(&config, configuration(&directory))?;
+        fs::write(&config, configuration(&directory, &judged_by(&directory)))?;
         let output = fs::File::create(directory.join("master.log"))?;
         let master = world.gateway.enter(|| {
             let mut command = Command::new("/usr/sbin/dovecot");
@@ -78,7 +89,7 @@ impl Dovecot {
     }
 }
 
-fn configuration(directory: &Path) -> String {
+fn configuration(directory: &Path, judged_by: &str) -> String {
     let at = directory.display();
     format!(
         "base_dir = {at}/run
@@ -96,8 +107,7 @@ auth_mechanisms = plain login
 auth_failure_delay = 0
 auth_verbose = yes
 passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN {at}/users
+  {judged_by}
 }}
 userdb {{
   driver = static

@@ -1,7 +1,7 @@
 //! The lab: a small world of network name spaces in which the real agent, a real Postfix and real clients meet.
 //!
 //! [`world`] makes and removes it, [`sweep`] removes what a crash left behind, [`postfix`], [`dovecot`] and [`agent`] are what runs
-//! in it, [`unpacked`] other mail servers, [`roundcube`] a webmail, [`journald`] a journal, [`prometheus`] who measures, [`client`] is who misbehaves, [`tls`] what protects
+//! in it, [`unpacked`] other mail servers, [`strict`] a Postfix that refuses what it can, [`roundcube`] and [`sogo`] web mailers, [`journald`] a journal, [`prometheus`] who measures, [`client`] is who misbehaves, [`tls`] what protects
 //! it, [`web`] and [`browser`] who administers. Traffic never
 //! leaves the name spaces that a world made.
 
@@ -19,6 +19,8 @@ pub mod journald;
 pub mod postfix;
 pub mod prometheus;
 pub mod roundcube;
+pub mod sogo;
+pub mod strict;
 pub mod tls;
 pub mod unpacked;
 pub mod web;

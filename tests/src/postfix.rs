@@ -20,6 +20,9 @@ use crate::process::{Process, wait_until};
 use crate::tls::Authority;
 use crate::world::{GATEWAY_V4, MAIL, World};
 
+/// What runs all of it.
+pub(crate) const MASTER: &str = "/usr/lib/postfix/sbin/master";
+
 /// The recipients that exist.
 pub const RECIPIENTS: [&str; 3] = ["alice", "bob", "carol"];
 
@@ -54,25 +57,11 @@ impl Postfix {
         services: &str,
         listens: (&str, u16),
     ) -> Result<Self> {
-        let user =
-            User::from_name("postfix")?.context("there is no user `postfix`; install the package postfix")?;
-        for folder in ["etc", "etc/sasl", "queue", "data", "mail"] {
-            fs::create_dir_all(directory.join(folder))?;
-            fs::set_permissions(directory.join(folder), fs::Permissions::from_mode(0o755))?;
-        }
-        chown(directory.join("data"), Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-        chown(directory.join("mail"), Some(NOBODY), Some(NOBODY))?;
-        let authority = Authority::new(&directory.join("tls"))?;
-        authority.sign("mail", &["mail.example.test"])?;
-        fs::write(directory.join("etc/main.cf"), main_cf(&directory))?;
-        fs::write(directory.join("etc/master.cf"), [services, PARTS].concat())?;
-        add_login(&directory.join("etc/sasl"), &user)?;
+        let authority = configure(&directory, main_cf, services)?;
         let etc = directory.join("etc");
-        // Makes the queue's folders, with the owners that Postfix wants.
-        succeed(Command::new("postfix").arg("-c").arg(&etc).arg("check"))?;
         let log = fs::File::create(directory.join("master.log"))?;
         let master = space.enter(|| {
-            let mut command = Command::new("/usr/lib/postfix/sbin/master");
+            let mut command = Command::new(MASTER);
             command.arg("-d").arg("-c").arg(&etc).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
             command.spawn().context("cannot start Postfix")
         })?;
@@ -120,10 +109,31 @@ impl Postfix {
     }
 }
 
+/// Writes down what one is made of, in a folder of its own; gives who has signed for it.
+pub(crate) fn configure(directory: &Path, main_cf: fn(&Path) -> String, services: &str) -> Result<Authority> {
+    let user =
+        User::from_name("postfix")?.context("there is no user `postfix`; install the package postfix")?;
+    for folder in ["etc", "etc/sasl", "queue", "data", "mail"] {
+        fs::create_dir_all(directory.join(folder))?;
+        fs::set_permissions(directory.join(folder), fs::Permissions::from_mode(0o755))?;
+    }
+    chown(directory.join("data"), Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    chown(directory.join("mail"), Some(NOBODY), Some(NOBODY))?;
+    let authority = Authority::new(&directory.join("tls"))?;
+    authority.sign("mail", &["mail.example.test"])?;
+    fs::write(directory.join("etc/main.cf"), main_cf(directory))?;
+    fs::write(directory.join("etc/master.cf"), [services, PARTS].concat())?;
+    add_login(&directory.join("etc/sasl"), &user)?;
+    // Makes the queue's folders, with the owners that Postfix wants.
+    succeed(Command::new("postfix").arg("-c").arg(directory.join("etc")).arg("check"))?;
+    Ok(authority)
+}
+
 /// Who owns the mailboxes.
 const NOBODY: u32 = 65_534;
 
-fn main_cf(directory: &Path) -> String {
+/// The settings of one that refuses little.
+pub(crate) fn main_cf(directory: &Path) -> String {
     let at = directory.display();
     let mailboxes: Vec<_> =
         RECIPIENTS.iter().map(|name| format!("{{ {name}@example.test = {name}/ }}")).collect();

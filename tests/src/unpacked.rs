@@ -77,6 +77,20 @@ fn files(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} is not unpacked; run the tests with `cargo xtask test`"))
 }
 
+/// Writes the machine's users and these into a folder.
+pub(crate) fn add_users(etc: &Path, users: &[&str]) -> Result<()> {
+    for file in ["passwd", "group"] {
+        let mut text = fs::read_to_string(format!("/etc/{file}"))?;
+        for (user, number) in users.iter().zip(64_001..) {
+            let rest =
+                if file == "passwd" { format!("{number}::/nonexistent:/bin/false") } else { String::new() };
+            text.extend([*user, ":x:", &number.to_string(), ":", &rest, "\n"]);
+        }
+        fs::write(etc.join(file), text)?;
+    }
+    Ok(())
+}
+
 /// Which mail server.
 #[derive(Debug, Clone, Copy)]
 pub enum Unpacked {
@@ -145,18 +159,7 @@ impl Unpacked {
     fn configure(self, scratch: &Path) -> Result<()> {
         let etc = scratch.join("etc");
         fs::create_dir_all(&etc)?;
-        for file in ["passwd", "group"] {
-            let mut text = fs::read_to_string(format!("/etc/{file}"))?;
-            for (user, number) in self.users().iter().zip(64_001..) {
-                let rest = if file == "passwd" {
-                    format!("{number}::/nonexistent:/bin/false")
-                } else {
-                    String::new()
-                };
-                text.extend([*user, ":x:", &number.to_string(), ":", &rest, "\n"]);
-            }
-            fs::write(etc.join(file), text)?;
-        }
+        add_users(&etc, self.users())?;
         match self {
             Self::Exim => {
                 fs::create_dir_all(etc.join("exim4"))?;

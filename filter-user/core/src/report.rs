@@ -4,6 +4,7 @@
 //! twice, by two ways. Nothing that a report says blocks anybody: it is counted as every offence is, and what cannot be
 //! about a client is refused.
 
+pub mod dovecot;
 pub mod request;
 
 use alloc::string::String;

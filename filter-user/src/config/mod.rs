@@ -172,6 +172,29 @@ mod tests {
     }
 
     #[test]
+    fn rules_to_copy_are_a_configuration_alone_and_at_the_end_of_the_shipped_one() {
+        let shipped = include_str!("../../../contrib/gatepost.toml");
+        let mut names = Vec::new();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../contrib/logs");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for whole in [text.clone(), [shipped, &text].concat()] {
+                let logs = parse(&whole).unwrap().logs;
+                names.extend(logs.rules.iter().map(|rule| rule.name.clone()));
+                let failed: Vec<_> = std::sync::Arc::new(logs.book().unwrap())
+                    .trial()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                assert_eq!(failed, [""; 0], "{text}");
+            }
+        }
+        names.sort();
+        names.dedup();
+        assert_eq!(names, ["nextcloud-failed-login", "snappymail-failed-login"]);
+    }
+
+    #[test]
     fn the_shipped_file_shows_the_defaults() {
         let shipped = include_str!("../../../contrib/gatepost.toml");
         let uncomment =

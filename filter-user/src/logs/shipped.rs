@@ -15,7 +15,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// Names for `program` of a log file, of programs whose own files the shipped rules know.
-pub const OWN_FILES: [&str; 6] = ["dovecot", "exim", "roundcube", "sogo", "nextcloud", "snappymail"];
+pub const OWN_FILES: [&str; 5] = ["dovecot", "exim", "roundcube", "nginx", "apache2"];
 
 /// A file as it is written.
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@
 //! of which a keyed hash is kept and nothing else. Who asks without the key learns nothing and tells nothing.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
@@ -17,9 +17,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use filter_core::client::ClientAddr;
 use filter_core::event::Success;
-use filter_core::offence::{Kind, Offence};
+use filter_core::report::dovecot::{Login, Outcome};
 use filter_core::report::{Report, Source, Told};
-use filter_core::service::ServiceName;
 use filter_core::smtp::login::LoginKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -77,40 +76,6 @@ struct Server {
 #[derive(Debug, Deserialize)]
 struct Command {
     command: String,
-}
-
-/// What Dovecot says of a login. Which attributes it sends is configurable there, so others are no mistake.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Login {
-    #[serde(rename = "login")]
-    account: String,
-    remote: String,
-    protocol: String,
-    pwhash: String,
-    success: Truth,
-    policy_reject: Truth,
-    fail_type: String,
-}
-
-/// A truth value, which some clients of the protocol write as a text.
-#[derive(Debug, Default, Deserialize)]
-#[serde(untagged)]
-enum Truth {
-    Plain(bool),
-    Text(String),
-    #[default]
-    Missing,
-}
-
-impl Truth {
-    fn holds(&self) -> bool {
-        match self {
-            Self::Plain(truth) => *truth,
-            Self::Text(text) => text == "true",
-            Self::Missing => false,
-        }
-    }
 }
 
 /// What Dovecot is answered: -1 refuses, 0 goes on, more is to wait for so many seconds.
@@ -182,13 +147,13 @@ impl Server {
 
     /// The client, if Dovecot knows its address.
     fn client(&self, login: &Login) -> Option<ClientAddr> {
-        let address = login.remote.parse::<IpAddr>().ok();
-        if address.is_none() && self.blind.is_due() {
+        let client = login.client();
+        if client.is_none() && self.blind.is_due() {
             tracing::warn!(
                 "Dovecot does not say which client logs in; let `auth_policy_request_attributes` have remote=%{{rip}}"
             );
         }
-        address.map(ClientAddr::new)
+        client
     }
 
     async fn allow(&self, login: &Login) -> Verdict {
@@ -205,21 +170,12 @@ impl Server {
 
     fn report(&self, login: &Login) {
         let Some(who) = self.client(login) else { return };
-        if login.success.holds() {
-            return self.inbox.succeeded(who, Success::LoggedIn);
+        match login.outcome(self.key) {
+            Some(Outcome::Success) => self.inbox.succeeded(who, Success::LoggedIn),
+            Some(Outcome::Failure(offence)) => {
+                self.inbox.tell(Report { who, offence, told: Told::by(Source::Dovecot) });
+            }
+            None => {}
         }
-        // Refused by our own word, or not for what the client sent.
-        let is_guess = matches!(login.fail_type.as_str(), "" | "credentials" | "account");
-        if login.policy_reject.holds() || !is_guess {
-            return;
-        }
-        // Here it says `sieve`, in its log `managesieve`; it is one service.
-        let protocol = if login.protocol == "sieve" { "managesieve" } else { login.protocol.as_str() };
-        let service = ServiceName::new(protocol).unwrap_or(ServiceName::UNKNOWN);
-        let account = login.account.as_bytes();
-        let mut offence = Offence::new(Kind::FailedLogin, login.fail_type.as_bytes()).at(service).of(account);
-        offence.credentials =
-            (!login.pwhash.is_empty()).then(|| self.key.fingerprint(account, login.pwhash.as_bytes()));
-        self.inbox.tell(Report { who, offence, told: Told::by(Source::Dovecot) });
     }
 }

@@ -13,7 +13,7 @@ use super::readable::readable;
 use super::{StoreError, Stored, history};
 
 /// Each step brings the layout from its index to the next; a step that has been released is never changed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE block (
         network TEXT PRIMARY KEY,
@@ -72,6 +72,10 @@ const MIGRATIONS: [&str; 4] = [
         source   TEXT PRIMARY KEY, -- a log file, or `journal`
         position TEXT NOT NULL     -- how far it has been read, as its reader writes it
     ) STRICT;",
+    "CREATE INDEX event_by_service ON event (json_extract(what, '$.service') COLLATE NOCASE, id) WHERE kind = 'offence';
+    CREATE INDEX event_by_account ON event (json_extract(what, '$.account') COLLATE NOCASE, id)
+        WHERE kind = 'offence' AND json_extract(what, '$.account') IS NOT NULL;
+    CREATE INDEX event_by_drop ON event (id) WHERE kind = 'dropped';",
 ];
 
 /// Opens the database, brings its layout up to date and reads both lists. One that is damaged is set aside, and the

@@ -66,17 +66,21 @@ impl Search {
         let mut conditions = vec!["TRUE".to_owned()];
         if let Some(kind) = &filter.kind {
             conditions.push(format!("kind = {}", self.place(kind.clone())));
-            // As the index of the rare kinds says it; SQLite does not conclude it from the value.
-            if kind != "offence" && kind != "dropped" {
-                conditions.push("kind <> 'offence' AND kind <> 'dropped'".to_owned());
+            // As the indexes say it; SQLite does not conclude it from the value.
+            match kind.as_str() {
+                "offence" => {}
+                "dropped" => conditions.push("kind = 'dropped'".to_owned()),
+                _ => conditions.push("kind <> 'offence' AND kind <> 'dropped'".to_owned()),
             }
         }
+        // Who is asked for is found by the network; of an account or a service there may be many events.
+        let unindexed = if filter.network.is_some() { "+" } else { "" };
         for (field, wanted) in [("service", &filter.service), ("account", &filter.account)] {
             if let Some(wanted) = wanted {
                 // As it is written in the log.
                 let wanted = self.place(account_name(wanted.as_bytes()));
                 conditions.push(format!(
-                    "(kind = 'offence' AND json_extract(what, '$.{field}') = {wanted} COLLATE NOCASE)"
+                    "kind = 'offence' AND {unindexed}json_extract(what, '$.{field}') = {wanted} COLLATE NOCASE"
                 ));
             }
         }
@@ -109,5 +113,50 @@ pub(super) fn bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => [&[4][..], &address.octets()].concat(),
         IpAddr::V6(address) => [&[6][..], &address.octets()].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params_from_iter;
+
+    use super::*;
+    use crate::store::schema;
+
+    /// How SQLite looks for the events of a filter.
+    fn plan(filter: &EventFilter) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let (database, _) = schema::open(&directory.path().join("gatepost.db")).unwrap();
+        let search = Search::new(filter, None);
+        let mut query = database.prepare(&format!("EXPLAIN QUERY PLAN {}", search.sql)).unwrap();
+        let steps = query.query_map(params_from_iter(search.values.iter()), |row| row.get::<_, String>(3));
+        steps.unwrap().collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+    }
+
+    #[test]
+    fn rare_events_are_found_by_an_index() {
+        let text = |text: &str| Some(text.to_owned());
+        for (filter, index) in [
+            (EventFilter { kind: text("blocked"), ..EventFilter::default() }, "event_by_kind"),
+            (EventFilter { kind: text("dropped"), ..EventFilter::default() }, "event_by_drop"),
+            (EventFilter { service: text("imap"), ..EventFilter::default() }, "event_by_service"),
+            (EventFilter { account: text("alice"), ..EventFilter::default() }, "event_by_account"),
+            (
+                EventFilter { account: text("alice"), service: text("imap"), ..EventFilter::default() },
+                "event_by_account",
+            ),
+            (
+                EventFilter {
+                    network: "203.0.113.7/32".parse().ok(),
+                    account: text("alice"),
+                    ..EventFilter::default()
+                },
+                "event_by_first",
+            ),
+        ] {
+            let plan = plan(&filter);
+            assert!(plan.contains(index), "{index}: {plan}");
+            assert!(!plan.contains("SCAN event\n") && !plan.contains("SCAN event USING INTEGER"), "{plan}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A target takes any bytes and panics if what it promises does not hold; that the reader itself does not panic is the least of it.
 //! `cargo xtask fuzz NAME` feeds them; the inputs that are kept in `corpus/NAME` go through them in every test run.
 
+mod auth_policy;
 mod log;
 mod readers;
 mod report;
@@ -15,7 +16,7 @@ pub mod shipped;
 pub type Target = fn(&[u8]);
 
 /// All targets with their names.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("line", readers::line),
     ("command", readers::command),
     ("reply", readers::reply),
@@ -24,4 +25,5 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("session", session::session),
     ("log", log::log),
     ("report", report::report),
+    ("auth-policy", auth_policy::auth_policy),
 ];

@@ -1,6 +1,6 @@
 //! Programs of packages that are better not installed: mail servers, since all are the machine's one mail transport agent,
-//! Prometheus, which would become a service, Roundcube, which would bring a web server, and the emulator, which cannot be
-//! beside tools of its own of another version. Their packages are unpacked under `target/lab`, with the libraries that are
+//! Prometheus, which would become a service, Roundcube and `SOGo`, which would bring web servers and databases, what a mail server
+//! asks, of which each would become a service, and the emulator, which cannot be beside tools of its own of another version. Their packages are unpacked under `target/lab`, with the libraries that are
 //! missing, and nothing of them is installed.
 
 use std::collections::BTreeSet;
@@ -22,12 +22,41 @@ pub(super) struct Bundle {
     program: &'static str,
 }
 
-/// The mail servers that the edge is compared with straight talk to, beside Postfix; who reads and judges the metrics; and a webmail.
-pub(super) const SERVERS: [Bundle; 4] = [
+/// The mail servers that the edge is compared with straight talk to, beside Postfix; whom a Postfix asks that refuses what it can; who
+/// reads and judges the metrics; and web mailers.
+pub(super) const SERVERS: [Bundle; 6] = [
     Bundle { name: "exim", packages: &["exim4-daemon-light", "exim4-base"], program: "usr/sbin/exim4" },
+    Bundle { name: "judges", packages: &JUDGES, program: "usr/sbin/dnsmasq" },
     Bundle { name: "opensmtpd", packages: &["opensmtpd"], program: "usr/sbin/smtpd" },
     Bundle { name: "prometheus", packages: &["prometheus"], program: "usr/bin/promtool" },
     Bundle { name: "roundcube", packages: &ROUNDCUBE, program: "usr/share/roundcube/index.php" },
+    Bundle { name: "sogo", packages: &SOGO, program: "usr/sbin/sogod" },
+];
+
+/// A resolver for DNS lists and SPF, who judges SPF, and milters that know spam and viruses.
+const JUDGES: [&str; 10] = [
+    "clamav-base",
+    "clamav-daemon",
+    "clamav-milter",
+    "dnsmasq-base",
+    "postfix-policyd-spf-python",
+    "python3-authres",
+    "python3-dns",
+    "python3-spf",
+    "python3-spf-engine",
+    "rspamd",
+];
+
+/// `SOGo`, and the web servers before it.
+const SOGO: [&str; 8] = [
+    "apache2-bin",
+    "gnustep-base-common",
+    "gnustep-base-runtime",
+    "gnustep-common",
+    "nginx",
+    "nginx-common",
+    "sogo",
+    "sogo-common",
 ];
 
 /// Roundcube with the PHP that it needs.

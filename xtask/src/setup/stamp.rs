@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::Purpose;
 
 /// Changes when set-up wants something else.
-const EDITION: &str = "6";
+const EDITION: &str = "7";
 
 /// The stamp of one purpose.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn a_stamp_holds_while_its_files_are_there() {
-        assert!(is_current("6\n/a\n/b\n", |_| true));
-        assert!(!is_current("6\n/a\n/b\n", |path| path != Path::new("/b")));
+        assert!(is_current("7\n/a\n/b\n", |_| true));
+        assert!(!is_current("7\n/a\n/b\n", |path| path != Path::new("/b")));
         assert!(!is_current("0\n/a\n", |_| true));
         assert!(!is_current("", |_| true));
     }

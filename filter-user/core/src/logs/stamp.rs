@@ -1,8 +1,8 @@
 //! The times that log lines begin with.
 //!
-//! Four forms: that of RFC 3164 (`Nov 24 15:22:27`), without a year and without an offset; ISO 8601 and what looks like it
-//! (`2026-11-24T15:22:27.123+01:00`, `2026-11-24 15:22:27`); the same in square brackets; and `[24-Nov-2026 15:22:27 +0100]`. What
-//! local time is, somebody else knows.
+//! Five forms: that of RFC 3164 (`Nov 24 15:22:27`), without a year and without an offset; ISO 8601 and what looks like it
+//! (`2026-11-24T15:22:27.123+01:00`, `2026-11-24 15:22:27`); the same in square brackets; `[24-Nov-2026 15:22:27 +0100]`; and that of web
+//! servers (`24/Nov/2026:15:22:27 +0100`). What local time is, somebody else knows.
 
 use core::time::Duration;
 
@@ -34,10 +34,12 @@ impl Stamp {
         match text.first()? {
             b'[' => {
                 let inside = &text[1..];
-                let (stamp, rest) = if inside.get(2) == Some(&b'-') { dashed(inside) } else { iso(inside) }?;
+                let (stamp, rest) =
+                    if inside.get(2) == Some(&b'-') { named(inside, b"-", b" ") } else { iso(inside) }?;
                 let rest = rest.strip_prefix(b"]")?;
                 Some((stamp, rest.strip_prefix(b":").unwrap_or(rest)))
             }
+            b'0'..=b'9' if text.get(2) == Some(&b'/') => named(text, b"/", b":"),
             b'0'..=b'9' => iso(text),
             _ => bsd(text),
         }
@@ -89,13 +91,13 @@ fn iso(text: &[u8]) -> Option<(Stamp, &[u8])> {
     Some((checked(Stamp { year: Some(year), month, day, millis, offset })?, text))
 }
 
-/// `24-Nov-2026 15:22:27 +0100`
-fn dashed(text: &[u8]) -> Option<(Stamp, &[u8])> {
+/// `24-Nov-2026 15:22:27 +0100`, with this between the parts of the day and that between day and time.
+fn named<'a>(text: &'a [u8], between: &[u8], behind: &[u8]) -> Option<(Stamp, &'a [u8])> {
     let (day, text) = digits(text, 2)?;
-    let text = text.strip_prefix(b"-")?;
+    let text = text.strip_prefix(between)?;
     let month = month(text.get(..3)?)?;
-    let (year, text) = digits(text[3..].strip_prefix(b"-")?, 4)?;
-    let (millis, text) = clock(text.strip_prefix(b" ")?)?;
+    let (year, text) = digits(text[3..].strip_prefix(between)?, 4)?;
+    let (millis, text) = clock(text.strip_prefix(behind)?)?;
     let (offset, text) = offset(text);
     Some((checked(Stamp { year: Some(year), month, day, millis, offset })?, text))
 }
@@ -209,6 +211,7 @@ mod tests {
         assert_eq!(read("2026-11-24 16:22:27.5 +0100 x"), 500);
         assert_eq!(read("[2026-11-24 16:22:27]x"), 0);
         assert_eq!(read("[24-Nov-2026 15:22:27 +0000]:x"), 0);
+        assert_eq!(read("24/Nov/2026:15:22:27 +0000x"), 0);
         assert_eq!(read("2024-02-29 16:22:27 x"), -999 * DAY);
     }
 
@@ -237,6 +240,7 @@ mod tests {
             "Nov 0 16:22:27 x",
             "\u{e4}\u{e4}",
             "2026-11-24",
+            "24/Nov/2026 15:22:27 +0000 x",
         ] {
             assert_eq!(Stamp::take(text.as_bytes()), None, "{text}");
         }
