@@ -160,8 +160,8 @@ impl<V: Pod> List<V> {
     /// Every entry, in the order of networks.
     pub(super) fn entries(&self) -> Result<Vec<(IpNet, V)>, KernelError> {
         let hosts_v4 = self.hosts_v4.entries().map(|(host, value)| {
-            // A key that is longer than an address was written by nobody here.
-            (network(IpAddr::from((host as u32).to_be_bytes()), 32), value)
+            let [.., a, b, c, d] = host.to_be_bytes();
+            (network(IpAddr::from([a, b, c, d]), 32), value)
         });
         let scopes_v6 = self
             .scopes_v6

@@ -116,7 +116,7 @@ impl<V: Pod> Table<V> {
     pub(super) fn entries(&self) -> impl Iterator<Item = (u64, V)> {
         let is_taken = |index: &u32| {
             let (word, shift) = tag_of(*index);
-            (self.tags_of(word) >> shift) as u8 & TAKEN != 0
+            self.tags_of(word) >> shift & u64::from(TAKEN) != 0
         };
         (0..self.shape.buckets * BUCKET).filter(is_taken).map(|index| {
             let Slot { value, key, .. } = self.slot(index);
