@@ -92,8 +92,8 @@ fn a_mail_server_that_does_not_read_stops_the_reading_of_a_client_inside_tls() {
     });
 }
 
-/// A mail server that answers each NOOP with as much as a reply may be, for as long as that is taken, and says how many bytes that was
-/// before nothing more was.
+/// A mail server that answers each NOOP with as much as a reply may be, for as long as that is taken and more is asked for, and says how
+/// many bytes that was before nothing more was.
 fn talkative(listener: &TcpListener, tell: &Sender<usize>) -> Result<()> {
     let (mut stream, _) = listener.accept()?;
     let mut lines = BufReader::new(stream.try_clone()?);
@@ -101,10 +101,16 @@ fn talkative(listener: &TcpListener, tell: &Sender<usize>) -> Result<()> {
     lines.read_line(&mut String::new())?;
     stream.write_all(b"250-mail.example.test\r\n250 PIPELINING\r\n")?;
     let reply = [LONG_LINE.repeat(TEXT_LINES), "250 Ok\r\n".to_owned()].concat();
-    stream.set_write_timeout(Some(Duration::from_secs(3)))?;
-    let (mut said, mut at) = (0, 0);
+    let patience = Some(Duration::from_secs(3));
+    stream.set_write_timeout(patience)?;
+    stream.set_read_timeout(patience)?;
+    let (mut said, mut at) = (0, reply.len());
+    let mut line = String::new();
     for _ in 0..MUCH / reply.len() {
-        lines.read_line(&mut String::new())?;
+        if lines.read_line(&mut line).is_err() {
+            break;
+        }
+        line.clear();
         at = 0;
         while let Ok(count @ 1..) = stream.write(&reply.as_bytes()[at..]) {
             (at, said) = (at + count, said + count);
@@ -115,9 +121,9 @@ fn talkative(listener: &TcpListener, tell: &Sender<usize>) -> Result<()> {
     }
     tell.send(said)?;
     stream.set_write_timeout(None)?;
+    stream.set_read_timeout(None)?;
     stream.write_all(&reply.as_bytes()[at..])?;
     // What is asked from here on is answered in one line.
-    let mut line = String::new();
     while lines.read_line(&mut line)? > 0 {
         stream.write_all(b"250 Ok\r\n")?;
         line.clear();
@@ -150,7 +156,7 @@ fn a_client_inside_tls_that_does_not_read_stops_the_reading_of_the_mail_server()
             let asking = ["NOOP\r\n".repeat(asked)].concat();
             wire.write_all(asking.as_bytes())?;
             let said = told.recv_timeout(Duration::from_mins(1))?;
-            ensure!(said < MUCH / 2, "{said} bytes were taken that nobody has read");
+            ensure!(said > 0 && said < MUCH / 2, "{said} bytes were taken that nobody has read");
             // And nothing was lost of it.
             let (mut answers, mut tail) = (0, Vec::new());
             let mut heard = vec![0; 65_536];
