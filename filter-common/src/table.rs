@@ -6,8 +6,8 @@
 //! that was emptier when it came. A lookup reads two words of tags, which are small enough to stay in a cache, and then nearly
 //! always exactly one slot, which is one line. Nothing is ever moved, so a reader needs no lock: what stands is found.
 //!
-//! The hash is keyed: nobody outside can choose addresses that share buckets. A table has ten slots for each seven entries;
-//! filled to that, 734,003 random keys of 734,003 found a free slot. Should one find none, it is refused as by a full table.
+//! The hash is keyed: nobody outside can choose addresses that share buckets. A table has ten slots for each seven entries:
+//! filled to that, each key still finds a free one. Should one find none, it is refused as by a full table.
 
 /// Slots of a bucket.
 pub const BUCKET: u32 = 8;
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn two_slots_out_of_a_hundred_are_looked_at_in_vain() {
+    fn few_strangers_have_a_slot_looked_at_in_vain() {
         let mut toy = Toy::new(100_000);
         assert!((0..100_000).all(|number| toy.insert(number)));
         let looked = core::cell::Cell::new(0);
