@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::table::{Shape, Slot};
 
 /// Changes with every change of this file that old entries cannot be read with.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// A blocked host or prefix.
 #[repr(C)]
@@ -27,7 +27,7 @@ pub struct BlockEntry {
     pub last_drop: u64,
     /// Connections that may still come through to hear why. Written by the kernel, like the counters.
     pub courtesy: u32,
-    /// Prefix length of this entry, for a lookup behind it.
+    /// Prefix length of this entry.
     pub prefix_len: u16,
     /// Where the block comes from, as user space numbers it.
     pub origin: u16,
@@ -39,15 +39,12 @@ pub struct BlockEntry {
 pub struct NeverEntry {
     /// When the exemption ends.
     pub until: u64,
-    /// Prefix length of this entry, for a lookup behind it.
+    /// Prefix length of this entry.
     pub prefix_len: u32,
     /// 1 if Gatepost made the entry itself.
     pub built_in: u32,
 }
 
-/// An IPv4 address as the data of a prefix key. The four bytes behind it are zero and no prefix reaches them: they
-/// put the value behind the key on an eight-byte boundary, where its counters can be written whole.
-pub type PrefixV4 = [u8; 8];
 /// An IPv6 address as the data of a prefix key.
 pub type PrefixV6 = [u8; 16];
 
@@ -81,6 +78,10 @@ pub struct Settings {
     pub hosts_v4: u32,
     /// Blocked IPv6 /64 networks at most.
     pub scopes_v6: u32,
+    /// Blocked prefixes of each family at most.
+    pub prefixes: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
 }
 
 impl Settings {
@@ -150,16 +151,9 @@ pub struct Counter {
 pub const COUNTERS: u32 = Reason::ALL.len() as u32;
 
 const _: () = assert!(size_of::<BlockEntry>() == 48 && size_of::<NeverEntry>() == 16);
-const _: () = assert!(size_of::<Settings>() == 40 && size_of::<Counter>() == 16);
+const _: () = assert!(size_of::<Settings>() == 48 && size_of::<Counter>() == 16);
 const _: () = assert!(size_of::<Slot<BlockEntry>>() == 64 && size_of::<Slot<NeverEntry>>() == 32);
 const _: () = assert!(size_of::<Tick>() == 24 && size_of::<DropReport>() == 40);
-
-/// The data of an IPv4 prefix key.
-#[inline(always)]
-pub const fn prefix_v4(address: [u8; 4]) -> PrefixV4 {
-    let [a, b, c, d] = address;
-    [a, b, c, d, 0, 0, 0, 0]
-}
 
 /// What a source is called in its family's table of hosts: an IPv4 address, or the /64 that an IPv6 address lies in.
 #[inline(always)]

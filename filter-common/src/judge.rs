@@ -17,19 +17,19 @@ pub struct Found<E> {
     pub until: u64,
     /// Until then only packets that open a connection are dropped.
     pub grace_until: u64,
-    /// Its prefix length.
-    pub prefix_len: u32,
     /// The entry itself, for whoever counts.
     pub entry: E,
 }
 
-/// A never-block entry as a table found it.
+/// What a list has around a source, in prefixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exempt {
-    /// When it ends, in nanoseconds of the boot clock.
-    pub until: u64,
-    /// Its prefix length.
-    pub prefix_len: u32,
+pub enum Around<E> {
+    /// Nothing.
+    Nothing,
+    /// Only what has ended.
+    Ended,
+    /// This, the longest that has not ended.
+    Live(E),
 }
 
 /// The lists that a packet is judged by.
@@ -43,16 +43,16 @@ pub trait Tables {
     fn near_never(&self, source: Source) -> Near;
     /// One of [`mode`], and whether everything of a blocked source is dropped.
     fn settings(&self) -> (u32, bool);
-    /// Nanoseconds of the boot clock; asked only when a block was found.
+    /// Nanoseconds of the boot clock; asked only when a block was found, or a prefix may be near.
     fn now(&self) -> u64;
     /// The block of exactly this address (IPv4) or of its /64 (IPv6).
     fn host(&self, source: Source) -> Option<Found<Self::Entry>>;
-    /// The longest blocked prefix of at most this length around an address.
-    fn prefix(&self, source: Source, longest: u32) -> Option<Found<Self::Entry>>;
+    /// The blocked prefixes around an address.
+    fn prefix(&self, source: Source, now: u64) -> Around<Found<Self::Entry>>;
     /// Whether exactly this address (IPv4) or its /64 (IPv6) is never blocked, and until when.
     fn never_host(&self, source: Source) -> Option<u64>;
-    /// The longest never-blocked prefix of at most this length around an address.
-    fn never(&self, source: Source, longest: u32) -> Option<Exempt>;
+    /// Whether a never-blocked prefix that has not ended is around an address.
+    fn never(&self, source: Source, now: u64) -> bool;
     /// Whether a port is protected.
     fn is_protected(&self, port: u16) -> bool;
     /// Takes one courtesy of an entry, if it has any left, and lets the connection go on until the given time.
@@ -102,18 +102,17 @@ pub fn judge_near<T: Tables>(
     tables: &T,
 ) -> Judgement<T::Entry> {
     let host = if near.hosts { tables.host(source) } else { None };
-    // Not asked for yet if there is a host entry: should that be live, it needs no second opinion.
-    let prefix = if near.prefixes && host.is_none() { tables.prefix(source, longest(source)) } else { None };
-    if host.is_none() && prefix.is_none() {
+    if host.is_none() && !near.prefixes {
         return Judgement::pass(Reason::Innocent, 0);
     }
     let now = tables.now();
     let (found, reason) = match host {
+        // A live host needs no second opinion.
         Some(found) if found.until > now => (found, Reason::DropHost),
-        Some(_) if !near.prefixes => return Judgement::pass(Reason::Expired, now),
-        _ => match live_prefix(tables, source, prefix, now) {
-            Some(found) => (found, Reason::DropPrefix),
-            None => return Judgement::pass(Reason::Expired, now),
+        _ => match if near.prefixes { tables.prefix(source, now) } else { Around::Nothing } {
+            Around::Live(found) => (found, Reason::DropPrefix),
+            Around::Nothing if host.is_none() => return Judgement::pass(Reason::Innocent, now),
+            Around::Nothing | Around::Ended => return Judgement::pass(Reason::Expired, now),
         },
     };
     if is_exempt(tables, source, now) {
@@ -146,61 +145,32 @@ pub fn judge_near<T: Tables>(
     Judgement { reason, entry: Some(found.entry), now, port }
 }
 
-/// The prefix lengths of a family end here.
-#[inline(always)]
-const fn longest(source: Source) -> u32 {
-    match source {
-        Source::V4(_) => 32,
-        Source::V6(_) => 128,
-    }
-}
-
-/// The longest blocked prefix that has not ended, starting from what the first lookup found, if it was made.
-#[inline(always)]
-fn live_prefix<T: Tables>(
-    tables: &T,
-    source: Source,
-    first: Option<Found<T::Entry>>,
-    now: u64,
-) -> Option<Found<T::Entry>> {
-    let mut candidate = match first {
-        Some(found) => Some(found),
-        None => tables.prefix(source, longest(source)),
-    };
-    for _ in 0..NESTED_PREFIXES {
-        let found = candidate?;
-        if found.until > now {
-            return Some(found);
-        }
-        // `/0` is the shortest; nothing lies behind it.
-        if found.prefix_len == 0 {
-            return None;
-        }
-        candidate = tables.prefix(source, found.prefix_len - 1);
-    }
-    None
-}
-
 /// Whether a never-block entry that has not ended covers the source.
 #[inline(always)]
 fn is_exempt<T: Tables>(tables: &T, source: Source, now: u64) -> bool {
     let near = tables.near_never(source);
-    if near.hosts && tables.never_host(source).is_some_and(|until| until > now) {
-        return true;
-    }
-    if !near.prefixes {
-        return false;
-    }
-    let mut longest = longest(source);
+    near.hosts && tables.never_host(source).is_some_and(|until| until > now)
+        || near.prefixes && tables.never(source, now)
+}
+
+/// Walks from the longest prefix around an address to ever shorter ones until one has not ended. `at` finds the longest of
+/// at most the given length, and says when it ends and how long it is.
+#[inline(always)]
+pub fn walk<E>(mut longest: u32, now: u64, at: impl Fn(u32) -> Option<(E, u64, u32)>) -> Around<E> {
+    let mut around = Around::Nothing;
     for _ in 0..NESTED_PREFIXES {
-        match tables.never(source, longest) {
-            None => return false,
-            Some(found) if found.until > now => return true,
-            Some(found) if found.prefix_len == 0 => return false,
-            Some(found) => longest = found.prefix_len - 1,
+        let Some((entry, until, length)) = at(longest) else { return around };
+        if until > now {
+            return Around::Live(entry);
         }
+        around = Around::Ended;
+        // `/0` is the shortest; nothing lies behind it.
+        if length == 0 {
+            return around;
+        }
+        longest = length - 1;
     }
-    false
+    around
 }
 
 #[cfg(test)]

@@ -17,5 +17,6 @@ pub mod limits;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 pub mod packet;
+pub mod prefixes;
 pub mod reason;
 pub mod table;

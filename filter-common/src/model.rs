@@ -11,7 +11,7 @@ use core::cell::Cell;
 
 use crate::abi::mode;
 use crate::gate::Near;
-use crate::judge::{Exempt, Found, Tables};
+use crate::judge::{Around, Found, Tables};
 use crate::packet::Source;
 use crate::reason::Reason;
 
@@ -140,17 +140,23 @@ impl<'lists> Tables for &'lists Lists {
         self.blocks.iter().find(|entry| entry.is_host() && entry.covers(source)).map(found)
     }
 
-    fn prefix(&self, source: Source, longest: u32) -> Option<Found<Self::Entry>> {
-        longest_prefix(&self.blocks, source, longest).map(found)
+    fn prefix(&self, source: Source, now: u64) -> Around<Found<Self::Entry>> {
+        let around: Vec<_> =
+            self.blocks.iter().filter(|entry| !entry.is_host() && entry.covers(source)).collect();
+        let live = around.iter().filter(|entry| entry.until > now).max_by_key(|entry| entry.length);
+        match live {
+            Some(entry) => Around::Live(found(entry)),
+            None if around.is_empty() => Around::Nothing,
+            None => Around::Ended,
+        }
     }
 
     fn never_host(&self, source: Source) -> Option<u64> {
         self.nevers.iter().find(|entry| entry.is_host() && entry.covers(source)).map(|entry| entry.until)
     }
 
-    fn never(&self, source: Source, longest: u32) -> Option<Exempt> {
-        let entry = longest_prefix(&self.nevers, source, longest)?;
-        Some(Exempt { until: entry.until, prefix_len: entry.length })
+    fn never(&self, source: Source, now: u64) -> bool {
+        self.nevers.iter().any(|entry| !entry.is_host() && entry.covers(source) && entry.until > now)
     }
 
     fn is_protected(&self, port: u16) -> bool {
@@ -167,12 +173,6 @@ impl<'lists> Tables for &'lists Lists {
     }
 }
 
-fn longest_prefix(list: &[Entry], source: Source, longest: u32) -> Option<&Entry> {
-    let fitting =
-        list.iter().filter(|entry| !entry.is_host() && entry.length <= longest && entry.covers(source));
-    fitting.max_by_key(|entry| entry.length)
-}
-
 fn found(entry: &Entry) -> Found<&Entry> {
-    Found { until: entry.until, grace_until: entry.grace_until.get(), prefix_len: entry.length, entry }
+    Found { until: entry.until, grace_until: entry.grace_until.get(), entry }
 }

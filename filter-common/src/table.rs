@@ -83,16 +83,16 @@ impl Place {
         tags: &impl Fn(u32) -> u64,
         entry: &impl Fn(u32) -> Option<E>,
     ) -> Option<E> {
-        let mut fitting = equal(tags(bucket), self.tag);
+        let mut slots = fitting(tags(bucket), self.tag);
         for _ in 0..BUCKET {
-            if fitting == 0 {
+            if slots == 0 {
                 break;
             }
-            let found = entry(bucket * BUCKET + lowest(fitting));
+            let found = entry(bucket * BUCKET + lowest(slots));
             if found.is_some() {
                 return found;
             }
-            fitting &= fitting - 1;
+            slots &= slots - 1;
         }
         None
     }
@@ -124,14 +124,15 @@ const HIGHS: u64 = ONES << 7;
 /// An odd number without a pattern.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The high bit of each byte that equals a tag. Above the lowest there may be others, whose bytes differ from it by one.
+/// The slots of a bucket whose tag this is, each as the high bit of its byte. Above the lowest there may be others, whose tags
+/// differ by one.
 #[inline(always)]
-const fn equal(tags: u64, tag: u8) -> u64 {
+const fn fitting(tags: u64, tag: u8) -> u64 {
     let differences = tags ^ (ONES * tag as u64);
     differences.wrapping_sub(ONES) & !differences & HIGHS
 }
 
-/// The number of the byte whose high bit is the lowest bit that is set. The kernel's machine cannot count zeros; a product
+/// The first of some slots: the number of the byte whose high bit is the lowest bit that is set. The kernel's machine cannot count zeros; a product
 /// moves the byte of this number that is the answer to the top.
 #[inline(always)]
 const fn lowest(highs: u64) -> u32 {
@@ -153,7 +154,7 @@ const fn mix(number: u64, by: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     extern crate std;
 
     use std::collections::BTreeSet;
@@ -165,25 +166,25 @@ mod tests {
     use super::*;
 
     /// A table in memory of its own.
-    struct Toy {
+    pub(crate) struct Toy {
         shape: Shape,
         tags: Vec<u64>,
         keys: Vec<u64>,
     }
 
     impl Toy {
-        fn new(entries: u32) -> Self {
+        pub(crate) fn new(entries: u32) -> Self {
             let shape = Shape { seed: 0x0123_4567_89ab_cdef, buckets: buckets(entries) };
             let buckets = shape.buckets as usize;
             Self { shape, tags: vec![0; buckets], keys: vec![0; buckets * BUCKET as usize] }
         }
 
-        fn find(&self, key: u64) -> Option<u32> {
+        pub(crate) fn find(&self, key: u64) -> Option<u32> {
             let is_it = |slot: u32| (self.keys[slot as usize] == key).then_some(slot);
             Place::of(key, self.shape).find(|bucket| self.tags[bucket as usize], is_it)
         }
 
-        fn insert(&mut self, key: u64) -> bool {
+        pub(crate) fn insert(&mut self, key: u64) -> bool {
             if self.find(key).is_some() {
                 return true;
             }
@@ -210,11 +211,11 @@ mod tests {
             for tag in [0x80, 0x81, 0xfe, 0xff] {
                 let others = (ONES * u64::from(tag ^ 1)) & (u64::MAX << (place * 8));
                 let tags = others & !(0xff << (place * 8)) | u64::from(tag) << (place * 8);
-                assert_eq!(lowest(equal(tags, tag)), place, "{tags:#x}");
+                assert_eq!(lowest(fitting(tags, tag)), place, "{tags:#x}");
             }
-            assert_eq!(equal(ONES * 0x7f, 0xff), 0);
+            assert_eq!(fitting(ONES * 0x7f, 0xff), 0);
         }
-        assert_eq!(equal(0, TAKEN), 0, "free slots fit nobody");
+        assert_eq!(fitting(0, TAKEN), 0, "free slots fit nobody");
     }
 
     #[test]

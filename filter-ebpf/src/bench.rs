@@ -25,7 +25,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use cursor::Frame;
-use filter_common::abi::{Counter, PrefixV4, PrefixV6, prefix_v4};
+use filter_common::abi::{Counter, PrefixV6};
 use filter_common::gate;
 use filter_common::packet::{Parsed, Source, parse};
 
@@ -67,7 +67,7 @@ static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Every entry of a list in one trie, hosts and prefixes alike; the value is when it ends.
 #[map]
-static TRIE_V4: LpmTrie<PrefixV4, u64> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+static TRIE_V4: LpmTrie<[u8; 4], u64> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 /// The same for IPv6.
 #[map]
@@ -116,7 +116,7 @@ pub fn trie(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
     let until = match parse(&frame) {
         Parsed::Packet(packet) => match packet.source() {
-            Source::V4(address) => TRIE_V4.get(Key::new(32, prefix_v4(address))),
+            Source::V4(address) => TRIE_V4.get(Key::new(32, address)),
             Source::V6(address) => TRIE_V6.get(Key::new(128, address)),
         },
         Parsed::NotIp | Parsed::Unparsed => None,

@@ -5,16 +5,19 @@ use core::cell::UnsafeCell;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
-use filter_common::abi::{BlockEntry, COUNTERS, Counter, NeverEntry, PrefixV4, PrefixV6, Settings, Tick};
+use filter_common::abi::{BlockEntry, COUNTERS, Counter, NeverEntry, PrefixV6, Settings, Tick};
 use filter_common::reason::Reason;
 use filter_common::table::{self, Slot};
-use filter_common::{gate, limits};
+use filter_common::{gate, limits, prefixes};
 
 /// Slots of a [`table`], which user space writes through memory.
 pub(crate) type Slots<V> = Array<Slot<V>>;
 
 /// The tags of a [`table`], a word for each bucket.
 pub(crate) type Tags = Array<u64>;
+
+/// The lengths of [`prefixes`], two words of 32 bits in each.
+pub(crate) type Lengths = Array<u64>;
 
 const fn slots<V>(entries: u32) -> Slots<V> {
     Array::pinned(table::buckets(entries) * table::BUCKET, BPF_F_MMAPABLE)
@@ -23,6 +26,8 @@ const fn slots<V>(entries: u32) -> Slots<V> {
 const fn tags(entries: u32) -> Tags {
     Array::pinned(table::buckets(entries), BPF_F_MMAPABLE)
 }
+
+const LENGTHS: Lengths = Array::pinned(prefixes::WORDS, BPF_F_MMAPABLE);
 
 /// Blocked IPv4 addresses. Absent means not blocked; so does an entry past its `until`.
 #[map]
@@ -38,8 +43,11 @@ pub(crate) static BLOCK_SCOPES_V6_TAGS: Tags = tags(limits::BLOCK_SCOPES_V6);
 
 /// Blocked IPv4 prefixes other than /32.
 #[map]
-pub(crate) static BLOCK_PREFIXES_V4: LpmTrie<PrefixV4, SharedEntry> =
-    LpmTrie::pinned(limits::BLOCK_PREFIXES, BPF_F_NO_PREALLOC);
+pub(crate) static BLOCK_PREFIXES_V4: Slots<BlockEntry> = slots(limits::BLOCK_PREFIXES);
+#[map]
+pub(crate) static BLOCK_PREFIXES_V4_TAGS: Tags = tags(limits::BLOCK_PREFIXES);
+#[map]
+pub(crate) static BLOCK_PREFIXES_V4_LENGTHS: Lengths = LENGTHS;
 
 /// Blocked IPv6 prefixes other than /64.
 #[map]
@@ -60,8 +68,11 @@ pub(crate) static NEVER_SCOPES_V6_TAGS: Tags = tags(limits::NEVER);
 
 /// Never-blocked IPv4 prefixes other than /32.
 #[map]
-pub(crate) static NEVER_PREFIXES_V4: LpmTrie<PrefixV4, NeverEntry> =
-    LpmTrie::pinned(limits::NEVER, BPF_F_NO_PREALLOC);
+pub(crate) static NEVER_PREFIXES_V4: Slots<NeverEntry> = slots(limits::NEVER);
+#[map]
+pub(crate) static NEVER_PREFIXES_V4_TAGS: Tags = tags(limits::NEVER);
+#[map]
+pub(crate) static NEVER_PREFIXES_V4_LENGTHS: Lengths = LENGTHS;
 
 /// Never-blocked IPv6 prefixes other than /64.
 #[map]

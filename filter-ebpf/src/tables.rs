@@ -1,21 +1,29 @@
 //! The judge's tables, in the maps of the kernel.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
-use filter_common::abi::{BlockEntry, Settings, host, mode, port_bit, prefix_v4};
+use filter_common::abi::{BlockEntry, NeverEntry, Settings, host, mode, port_bit};
 use filter_common::gate::{self, Near};
-use filter_common::judge::{Exempt, Found, Tables};
+use filter_common::judge::{Around, Found, Tables, walk};
 use filter_common::limits::{NEVER, REPORT_AGAIN};
 use filter_common::packet::Source;
+use filter_common::prefixes::{self, Search};
 use filter_common::table::{self, Place};
 
 use crate::clock;
 use crate::maps::{
-    BLOCK_GATE, BLOCK_HOSTS_V4, BLOCK_HOSTS_V4_TAGS, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6,
-    BLOCK_SCOPES_V6_TAGS, NEVER_GATE, NEVER_HOSTS_V4, NEVER_HOSTS_V4_TAGS, NEVER_PREFIXES_V4,
-    NEVER_PREFIXES_V6, NEVER_SCOPES_V6, NEVER_SCOPES_V6_TAGS, PROTECTED_PORTS, SETTINGS, SharedEntry, Slots,
-    Tags,
+    BLOCK_GATE, BLOCK_HOSTS_V4, BLOCK_HOSTS_V4_TAGS, BLOCK_PREFIXES_V4, BLOCK_PREFIXES_V4_LENGTHS,
+    BLOCK_PREFIXES_V4_TAGS, BLOCK_PREFIXES_V6, BLOCK_SCOPES_V6, BLOCK_SCOPES_V6_TAGS, Lengths, NEVER_GATE,
+    NEVER_HOSTS_V4, NEVER_HOSTS_V4_TAGS, NEVER_PREFIXES_V4, NEVER_PREFIXES_V4_LENGTHS,
+    NEVER_PREFIXES_V4_TAGS, NEVER_PREFIXES_V6, NEVER_SCOPES_V6, NEVER_SCOPES_V6_TAGS, PROTECTED_PORTS,
+    SETTINGS, Slots, Tags,
 };
+
+/// Buckets of each table of the never-block list.
+const NEVER_BUCKETS: u32 = table::buckets(NEVER);
 
 /// The maps of this program.
 pub(crate) struct Maps;
@@ -52,46 +60,55 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn host(&self, source: Source) -> Option<Found<Self::Entry>> {
-        found(match source {
-            Source::V4(_) => {
-                let buckets = loaded(&BLOCK_HOSTS_V4_BUCKETS);
-                slot(&BLOCK_HOSTS_V4, &BLOCK_HOSTS_V4_TAGS, buckets, host(source))
-            }
-            Source::V6(_) => {
-                let buckets = loaded(&BLOCK_SCOPES_V6_BUCKETS);
-                slot(&BLOCK_SCOPES_V6, &BLOCK_SCOPES_V6_TAGS, buckets, host(source))
-            }
-        })
+        let (slots, tags, buckets) = match source {
+            Source::V4(_) => (&BLOCK_HOSTS_V4, &BLOCK_HOSTS_V4_TAGS, loaded(&BLOCK_HOSTS_V4_BUCKETS)),
+            Source::V6(_) => (&BLOCK_SCOPES_V6, &BLOCK_SCOPES_V6_TAGS, loaded(&BLOCK_SCOPES_V6_BUCKETS)),
+        };
+        slot(slots, tags, buckets, host(source)).map(found)
     }
 
     #[inline(always)]
-    fn prefix(&self, source: Source, longest: u32) -> Option<Found<Self::Entry>> {
-        found(match source {
-            Source::V4(address) => {
-                BLOCK_PREFIXES_V4.get(Key::new(longest, prefix_v4(address))).map(SharedEntry::get)
-            }
-            Source::V6(address) => BLOCK_PREFIXES_V6.get(Key::new(longest, address)).map(SharedEntry::get),
-        })
+    fn prefix(&self, source: Source, now: u64) -> Around<Found<Self::Entry>> {
+        match source {
+            Source::V4(address) => match search::<Blocks>(address, now) {
+                Around::Live(key) => match Blocks::prefix_v4(key) {
+                    Some(entry) => Around::Live(found(entry)),
+                    // It has gone this moment.
+                    None => Around::Ended,
+                },
+                Around::Ended => Around::Ended,
+                Around::Nothing => Around::Nothing,
+            },
+            Source::V6(address) => walk(128, now, |longest| {
+                let entry = BLOCK_PREFIXES_V6.get(Key::new(longest, address))?.get();
+                let found = found(entry);
+                // SAFETY: as in `found`.
+                Some((found, found.until, unsafe { (*entry).prefix_len }.into()))
+            }),
+        }
     }
 
     #[inline(always)]
     fn never_host(&self, source: Source) -> Option<u64> {
-        const BUCKETS: u32 = table::buckets(NEVER);
         let entry = match source {
-            Source::V4(_) => slot(&NEVER_HOSTS_V4, &NEVER_HOSTS_V4_TAGS, BUCKETS, host(source)),
-            Source::V6(_) => slot(&NEVER_SCOPES_V6, &NEVER_SCOPES_V6_TAGS, BUCKETS, host(source)),
+            Source::V4(_) => slot(&NEVER_HOSTS_V4, &NEVER_HOSTS_V4_TAGS, NEVER_BUCKETS, host(source)),
+            Source::V6(_) => slot(&NEVER_SCOPES_V6, &NEVER_SCOPES_V6_TAGS, NEVER_BUCKETS, host(source)),
         }?;
-        // SAFETY: as in `found`.
-        Some(unsafe { (*entry).until })
+        Some(Nevers::until(entry))
     }
 
     #[inline(always)]
-    fn never(&self, source: Source, longest: u32) -> Option<Exempt> {
-        let entry = match source {
-            Source::V4(address) => NEVER_PREFIXES_V4.get(Key::new(longest, prefix_v4(address))),
-            Source::V6(address) => NEVER_PREFIXES_V6.get(Key::new(longest, address)),
-        }?;
-        Some(Exempt { until: entry.until, prefix_len: entry.prefix_len })
+    fn never(&self, source: Source, now: u64) -> bool {
+        match source {
+            Source::V4(address) => matches!(search::<Nevers>(address, now), Around::Live(_)),
+            Source::V6(address) => {
+                let at = |longest| {
+                    let entry = NEVER_PREFIXES_V6.get(Key::new(longest, address))?;
+                    Some(((), entry.until, entry.prefix_len))
+                };
+                matches!(walk(128, now, at), Around::Live(()))
+            }
+        }
     }
 
     #[inline(always)]
@@ -119,18 +136,91 @@ fn word(words: &Array<u64>, index: u32) -> u64 {
     words.get(index).copied().unwrap_or(0)
 }
 
-/// The entry of a host in a table.
+/// The entry of a key in a table.
 #[inline(always)]
-fn slot<V>(slots: &Slots<V>, tags: &Tags, buckets: u32, host: u64) -> Option<*mut V> {
-    let place = Place::of(host, present_settings().table(buckets));
+fn slot<V>(slots: &Slots<V>, tags: &Tags, buckets: u32, key: u64) -> Option<*mut V> {
+    let place = Place::of(key, present_settings().table(buckets));
     place.find(
         |bucket| word(tags, bucket),
         |index| {
             let slot = slots.get_ptr_mut(index)?;
             // SAFETY: the map handed the pointer out, and its memory stays as long as the program.
-            unsafe { ((*slot).key == host).then_some(&raw mut (*slot).value) }
+            unsafe { ((*slot).key == key).then_some(&raw mut (*slot).value) }
         },
     )
+}
+
+/// A list, as a loop over its IPv4 prefixes must know it.
+trait List {
+    type Entry;
+
+    /// The lengths of its IPv4 prefixes.
+    const LENGTHS: &'static Lengths;
+
+    /// The entry of a prefix.
+    fn prefix_v4(key: u64) -> Option<*mut Self::Entry>;
+
+    /// When an entry ends.
+    fn until(entry: *mut Self::Entry) -> u64;
+}
+
+struct Blocks;
+
+impl List for Blocks {
+    type Entry = BlockEntry;
+
+    const LENGTHS: &'static Lengths = &BLOCK_PREFIXES_V4_LENGTHS;
+
+    #[inline(always)]
+    fn prefix_v4(key: u64) -> Option<*mut BlockEntry> {
+        slot(&BLOCK_PREFIXES_V4, &BLOCK_PREFIXES_V4_TAGS, loaded(&BLOCK_PREFIXES_V4_BUCKETS), key)
+    }
+
+    #[inline(always)]
+    fn until(entry: *mut BlockEntry) -> u64 {
+        // SAFETY: as in `found`.
+        unsafe { (*entry).until }
+    }
+}
+
+struct Nevers;
+
+impl List for Nevers {
+    type Entry = NeverEntry;
+
+    const LENGTHS: &'static Lengths = &NEVER_PREFIXES_V4_LENGTHS;
+
+    #[inline(always)]
+    fn prefix_v4(key: u64) -> Option<*mut NeverEntry> {
+        slot(&NEVER_PREFIXES_V4, &NEVER_PREFIXES_V4_TAGS, NEVER_BUCKETS, key)
+    }
+
+    #[inline(always)]
+    fn until(entry: *mut NeverEntry) -> u64 {
+        // SAFETY: as in `found`.
+        unsafe { (*entry).until }
+    }
+}
+
+/// The IPv4 prefixes of a list around an address.
+#[inline(always)]
+fn search<L: List>(address: [u8; 4], now: u64) -> Around<u64> {
+    let address = u32::from_be_bytes(address);
+    let lengths = prefixes::lengths(address, |index| word(L::LENGTHS, index));
+    let mut context = (Search::new(address, lengths), now);
+    // SAFETY: the function is one that can be called so, and the context outlives the call.
+    unsafe {
+        bpf_loop(prefixes::LENGTHS, step::<L> as *mut c_void, (&raw mut context).cast(), 0);
+    }
+    context.0.end()
+}
+
+/// One step of a search: not 0 ends it.
+unsafe extern "C" fn step<L: List>(_turn: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `search` passes this, and nobody else has it meanwhile.
+    let (search, now) = unsafe { &mut *context.cast::<(Search, u64)>() };
+    let goes_on = search.step(|key| Some(L::until(L::prefix_v4(key)?) <= *now));
+    (!goes_on).into()
 }
 
 // How large the maps are: written into the program when it is loaded, for the settings would be one look more.
@@ -141,6 +231,8 @@ static BLOCK_GATE_WORDS: u32 = 0;
 static BLOCK_HOSTS_V4_BUCKETS: u32 = 0;
 #[unsafe(no_mangle)]
 static BLOCK_SCOPES_V6_BUCKETS: u32 = 0;
+#[unsafe(no_mangle)]
+static BLOCK_PREFIXES_V4_BUCKETS: u32 = 0;
 
 #[inline(always)]
 fn loaded(number: &'static u32) -> u32 {
@@ -161,16 +253,17 @@ fn present_settings() -> Settings {
         seed: 0,
         hosts_v4: 0,
         scopes_v6: 0,
+        prefixes: 0,
+        reserved: 0,
     })
 }
 
 #[inline(always)]
-fn found(entry: Option<*mut BlockEntry>) -> Option<Found<*mut BlockEntry>> {
-    let entry = entry?;
+fn found(entry: *mut BlockEntry) -> Found<*mut BlockEntry> {
     // SAFETY: the map handed the pointer out, and its memory stays at least until the run ends. An entry that goes meanwhile
     // may have become another entry by then; at worst one packet is judged by that.
-    let BlockEntry { until, grace_until, prefix_len, .. } = unsafe { *entry };
-    Some(Found { until, grace_until, prefix_len: prefix_len.into(), entry })
+    let BlockEntry { until, grace_until, .. } = unsafe { *entry };
+    Found { until, grace_until, entry }
 }
 
 /// Counts a packet that an entry drops; says whether this drop is one to report.

@@ -27,7 +27,7 @@ fn entry() -> impl Strategy<Value = Entry> {
     let graces = prop_oneof![3 => Just(0), 1 => Just(NOW + 1)];
     let lengths = prop_oneof![0_u32..=128, Just(32), Just(64), Just(24), Just(31), Just(128), Just(63)];
     (source(), lengths, ends, graces, 0_u32..2).prop_map(|(network, length, until, grace_until, courtesy)| {
-        let longest = longest(network);
+        let longest = if let Source::V4(_) = network { 32 } else { 128 };
         Entry {
             network,
             length: length.min(longest),

@@ -173,7 +173,7 @@ impl Place {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use alloc::collections::{BTreeMap, BTreeSet};
 
     use filter_common::gate::Near;
@@ -185,7 +185,7 @@ mod tests {
 
     /// A gate that also notices bits that are set twice or cleared in vain.
     #[derive(Debug, Default, PartialEq, Eq)]
-    struct Memory(BTreeMap<u32, u64>);
+    pub(crate) struct Memory(BTreeMap<u32, u64>);
 
     impl Bits for Memory {
         fn set(&mut self, word: u32, bits: u64) {
@@ -206,8 +206,11 @@ mod tests {
 
     impl Memory {
         fn near(&self, address: IpAddr, classes: u32) -> Near {
-            let word = |word| self.0.get(&word).copied().unwrap_or(0);
-            gate::near(source(address), KEY.words, || Key { classes, ..KEY }, word)
+            gate::near(source(address), KEY.words, || Key { classes, ..KEY }, |word| self.word(word))
+        }
+
+        pub(crate) fn word(&self, word: u32) -> u64 {
+            self.0.get(&word).copied().unwrap_or(0)
         }
     }
 

@@ -44,6 +44,7 @@ pub mod netmap;
 
 pub mod engine;
 pub mod gate;
+pub mod lengths;
 pub mod replay;
 
 pub mod access;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use aya::Pod;
-use aya::maps::{IterableMap as _, MapData};
+use aya::maps::IterableMap as _;
 use ipnet::IpNet;
 
 use super::KernelError;
@@ -37,15 +37,13 @@ pub(super) fn place(network: &IpNet) -> usize {
 /// The maps of a list, empty, with the room that they really have: those that were pinned before keep theirs.
 pub(super) fn room<V: Pod>(list: &List<V>) -> Result<[Fill; 4], KernelError> {
     let table = |table: &Table<V>| Fill { map: table.names.slots, entries: 0, capacity: table.capacity() };
-    let trie = |map, data: &MapData| {
-        let info = data.info().map_err(|error| KernelError::map(map, error))?;
-        Ok::<_, KernelError>(Fill { map, entries: 0, capacity: info.max_entries() })
-    };
+    let trie = list.names.prefixes_v6;
+    let info = list.prefixes_v6.map().info().map_err(|error| KernelError::map(trie, error))?;
     Ok([
         table(&list.hosts_v4),
         table(&list.scopes_v6),
-        trie(list.names.prefixes_v4, list.prefixes_v4.map())?,
-        trie(list.names.prefixes_v6, list.prefixes_v6.map())?,
+        table(&list.prefixes_v4),
+        Fill { map: trie, entries: 0, capacity: info.max_entries() },
     ])
 }
 

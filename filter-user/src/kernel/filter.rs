@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use super::KernelError;
 use super::fill::{self, Fill};
 use super::gate::Gate;
-use super::list::List;
+use super::list::{Entry, List};
 use super::maps::{self, Maps};
 use super::probe::{self, Probe};
 
@@ -109,33 +109,34 @@ impl Filter {
         let directory = wanted.pin_directory.as_path();
         let lock = lock(directory)?;
         let Capacity { hosts_v4, scopes_v6, prefixes } = wanted.capacity;
-        let [words, hosts_v4_buckets, scopes_v6_buckets] = match Maps::open(directory) {
+        let (words, buckets) = match Maps::open(directory) {
             // Of pinned maps, the size that they were made with stays.
-            Ok(Maps { blocks, .. }) => {
-                [blocks.gate.len(), blocks.hosts_v4.shape().buckets, blocks.scopes_v6.shape().buckets]
+            Ok(Maps { blocks: List { hosts_v4, scopes_v6, prefixes_v4, gate, .. }, .. }) => {
+                (gate.len(), [hosts_v4, scopes_v6, prefixes_v4].map(|table| table.shape().buckets))
             }
             Err(KernelError::NotLoaded(_)) => {
                 let words = gate::words(hosts_v4.saturating_add(scopes_v6));
-                [words, table::buckets(hosts_v4), table::buckets(scopes_v6)]
+                (words, [hosts_v4, scopes_v6, prefixes].map(table::buckets))
             }
             Err(error) => return Err(error),
         };
-        let mut program = EbpfLoader::new()
-            .map_max_entries(maps::BLOCK.hosts_v4.slots, hosts_v4_buckets * table::BUCKET)
-            .map_max_entries(maps::BLOCK.hosts_v4.tags, hosts_v4_buckets)
-            .map_max_entries(maps::BLOCK.scopes_v6.slots, scopes_v6_buckets * table::BUCKET)
-            .map_max_entries(maps::BLOCK.scopes_v6.tags, scopes_v6_buckets)
-            .map_max_entries(maps::BLOCK.prefixes_v4, prefixes)
+        let mut loader = EbpfLoader::new();
+        let tables = [&maps::BLOCK.hosts_v4, &maps::BLOCK.scopes_v6, &maps::BLOCK.prefixes_v4];
+        for ((names, global), buckets) in tables.into_iter().zip(maps::BUCKETS).zip(&buckets) {
+            loader
+                .map_max_entries(names.slots, buckets * table::BUCKET)
+                .map_max_entries(names.tags, *buckets)
+                .override_global(global, buckets, true);
+        }
+        let mut program = loader
             .map_max_entries(maps::BLOCK.prefixes_v6, prefixes)
             .map_max_entries(maps::BLOCK.gate, words)
             .override_global("BLOCK_GATE_WORDS", &words, true)
-            .override_global("BLOCK_HOSTS_V4_BUCKETS", &hosts_v4_buckets, true)
-            .override_global("BLOCK_SCOPES_V6_BUCKETS", &scopes_v6_buckets, true)
             .default_map_pin_directory(directory)
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
-        Maps::found(directory, hosts_v4, scopes_v6)?;
+        Maps::found(directory, wanted.capacity)?;
         let mut maps = Maps::open(directory)?;
         let mut settings = write_ports(&mut maps, wanted)?;
         let room = [fill::room(&maps.blocks)?, fill::room(&maps.nevers)?];
@@ -312,7 +313,7 @@ fn take<V: Pod>(list: &mut List<V>, gate: &mut Gate, changes: &[Change]) -> Vec<
     failures
 }
 
-fn adopt<V: Pod>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
+fn adopt<V: Pod + Entry>(list: &List<V>, key: gate::Key) -> Result<Gate, KernelError> {
     let networks = list.entries()?.into_iter().map(|(network, _)| network);
     Gate::adopt(list, key, networks)
 }

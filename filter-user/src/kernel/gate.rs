@@ -1,44 +1,20 @@
-//! The gate of one list, written through memory: one atomic operation for each bit that changes.
+//! The gate of one list and the lengths of its IPv4 prefixes, written through memory: one atomic operation for each bit that
+//! changes.
 
 use std::sync::atomic::Ordering;
 
 use aya::Pod;
 use aya::maps::{Array, MapData};
 use filter_common::gate::Key;
-use filter_core::gate::{Bits, Book};
-use ipnet::IpNet;
+use filter_common::prefixes;
+use filter_core::gate::Book;
+use filter_core::lengths::Lengths;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::KernelError;
 use super::fill::{Held, place};
 use super::list::List;
-use super::words::Words;
-
-impl Bits for Words {
-    fn set(&mut self, word: u32, bits: u64) {
-        if let Some(word) = self.word(word as usize) {
-            word.fetch_or(bits, Ordering::Relaxed);
-        }
-    }
-
-    fn clear(&mut self, word: u32, bits: u64) {
-        if let Some(word) = self.word(word as usize) {
-            word.fetch_and(!bits, Ordering::Relaxed);
-        }
-    }
-}
-
-/// What the gate should hold, built from nothing.
-struct Wanted(Vec<u64>);
-
-impl Bits for Wanted {
-    fn set(&mut self, word: u32, bits: u64) {
-        self.0[word as usize] |= bits;
-    }
-
-    fn clear(&mut self, _word: u32, _bits: u64) {
-        unreachable!("a book that is only added to clears nothing");
-    }
-}
+use super::words::{Wanted, Words};
 
 /// How many bits of a gate are set. Read a word at a time by system call it would take a second, so the gate is mapped.
 pub(super) fn bits(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
@@ -47,11 +23,13 @@ pub(super) fn bits(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
     Ok((0..gate.len() as usize).map(|index| u64::from(word(index).count_ones())).sum())
 }
 
-/// The gate of one list, with the book of what stands behind its bits.
+/// What lies in front of one list, with the books of what stands behind its bits.
 #[derive(Debug)]
 pub(super) struct Gate {
     memory: Words,
     book: Book,
+    lengths_memory: Words,
+    lengths: Lengths,
     held: Held,
 }
 
@@ -62,22 +40,24 @@ impl Gate {
         key: Key,
         entries: impl Iterator<Item = IpNet>,
     ) -> Result<Self, KernelError> {
-        let memory = Words::of(list.names.gate, &list.gate)?;
-        let mut wanted = Wanted(vec![0; key.words as usize]);
-        let (mut book, mut held) = (Book::new(key), Held::default());
+        let mut gate = Self {
+            memory: Words::of(list.names.gate, &list.gate)?,
+            book: Book::new(key),
+            lengths_memory: Words::of(list.names.lengths_v4, &list.lengths_v4)?,
+            lengths: Lengths::default(),
+            held: Held::default(),
+        };
+        let (mut wanted, mut lengths) = (Wanted::new(key.words), Wanted::new(prefixes::WORDS));
         for network in entries {
-            book.add(&network, &mut wanted);
-            held[place(&network)] += 1;
-        }
-        for (index, bits) in (0..).zip(wanted.0) {
-            let Some(word) = memory.word(index) else { continue };
-            if word.load(Ordering::Relaxed) != bits {
-                // One at a time, so that a bit which is right is right throughout.
-                word.fetch_or(bits, Ordering::Relaxed);
-                word.fetch_and(bits, Ordering::Relaxed);
+            gate.book.add(&network, &mut wanted);
+            if let Some(prefix) = prefix_v4(&network) {
+                gate.lengths.add(prefix, &mut lengths);
             }
+            gate.held[place(&network)] += 1;
         }
-        Ok(Self { memory, book, held })
+        gate.lengths_memory.settle(lengths);
+        gate.memory.settle(wanted);
+        Ok(gate)
     }
 
     /// Whether the list has an entry for exactly this network.
@@ -87,19 +67,27 @@ impl Gate {
 
     /// An entry is in its map now.
     pub(super) fn open_for(&mut self, network: &IpNet) {
-        if !self.knows(network) {
-            self.held[place(network)] += 1;
+        if self.knows(network) {
+            return;
+        }
+        self.held[place(network)] += 1;
+        if let Some(prefix) = prefix_v4(network) {
+            self.lengths.add(prefix, &mut self.lengths_memory);
         }
         self.book.add(network, &mut self.memory);
     }
 
     /// An entry is about to leave its map.
     pub(super) fn close_for(&mut self, network: &IpNet) {
-        if self.knows(network) {
-            let held = &mut self.held[place(network)];
-            *held = held.saturating_sub(1);
+        if !self.knows(network) {
+            return;
         }
+        let held = &mut self.held[place(network)];
+        *held = held.saturating_sub(1);
         self.book.remove(network, &mut self.memory);
+        if let Some(prefix) = prefix_v4(network) {
+            self.lengths.remove(prefix, &mut self.lengths_memory);
+        }
     }
 
     /// How many entries there are in each map of the list.
@@ -110,5 +98,13 @@ impl Gate {
     /// The classes of IPv6 prefixes that the kernel must ask for.
     pub(super) fn classes(&self) -> u32 {
         self.book.classes()
+    }
+}
+
+/// An IPv4 network other than a single address.
+const fn prefix_v4(network: &IpNet) -> Option<Ipv4Net> {
+    match network {
+        IpNet::V4(prefix) if prefix.prefix_len() < 32 => Some(*prefix),
+        _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! One list as the kernel keeps it: exact hosts in tables, everything else in tries, and a gate in front of them.
+//! One list as the kernel keeps it: hosts and IPv4 prefixes in tables, IPv6 prefixes in a trie, and a gate in front of them.
 //!
 //! The block list and the never-block list have the same shape and differ in their values. A list only knows its
 //! maps; in which order they and the gate are written is the business of [`super::Filter`].
@@ -10,9 +10,11 @@ use std::path::Path;
 use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, IterableMap as _, MapData, MapError};
-use filter_common::abi::{PrefixV4, PrefixV6, host, prefix_v4};
+use filter_common::abi::{PrefixV6, host};
 use filter_common::gate::{self, Near};
+use filter_common::judge::{Around, walk};
 use filter_common::packet::Source;
+use filter_common::prefixes::{self, Search};
 use ipnet::IpNet;
 
 use super::KernelError;
@@ -26,7 +28,8 @@ pub(super) struct List<V: Pod> {
     pub(super) names: &'static Names,
     pub(super) hosts_v4: Table<V>,
     pub(super) scopes_v6: Table<V>,
-    pub(super) prefixes_v4: LpmTrie<MapData, PrefixV4, V>,
+    pub(super) prefixes_v4: Table<V>,
+    pub(super) lengths_v4: Array<MapData, u64>,
     pub(super) prefixes_v6: LpmTrie<MapData, PrefixV6, V>,
     pub(super) gate: Array<MapData, u64>,
 }
@@ -37,13 +40,14 @@ impl<V: Pod> List<V> {
         directory: &Path,
         names: &'static Names,
         seed: u64,
-        [hosts_v4, scopes_v6]: [u32; 2],
+        [hosts_v4, scopes_v6, prefixes]: [u32; 3],
     ) -> Result<Self, KernelError> {
         Ok(Self {
             names,
             hosts_v4: Table::open(directory, &names.hosts_v4, seed, hosts_v4)?,
             scopes_v6: Table::open(directory, &names.scopes_v6, seed, scopes_v6)?,
-            prefixes_v4: pinned(directory, names.prefixes_v4)?,
+            prefixes_v4: Table::open(directory, &names.prefixes_v4, seed, prefixes)?,
+            lengths_v4: pinned(directory, names.lengths_v4)?,
             prefixes_v6: pinned(directory, names.prefixes_v6)?,
             gate: pinned(directory, names.gate)?,
         })
@@ -62,42 +66,63 @@ impl<V: Pod> List<V> {
         }
     }
 
-    /// The value of the longest prefix of at most this length around a source.
-    pub(super) fn prefix(&self, source: Source, longest: u32) -> Option<V> {
-        // A lookup that fails is the same as no entry: the kernel, too, passes what it cannot look up.
+    /// The prefixes around a source.
+    pub(super) fn around(&self, source: Source, now: u64) -> Around<V>
+    where
+        V: Entry,
+    {
         match source {
-            Source::V4(address) => self.prefixes_v4.get(&Key::new(longest, prefix_v4(address)), 0).ok(),
-            Source::V6(address) => self.prefixes_v6.get(&Key::new(longest, address), 0).ok(),
+            Source::V4(address) => {
+                let address = u32::from_be_bytes(address);
+                let mut search = Search::new(address, self.lengths(address));
+                while search.step(|key| Some(self.prefixes_v4.get(key)?.until() <= now)) {}
+                match search.end() {
+                    Around::Live(key) => self.prefixes_v4.get(key).map_or(Around::Ended, Around::Live),
+                    Around::Ended => Around::Ended,
+                    Around::Nothing => Around::Nothing,
+                }
+            }
+            Source::V6(address) => walk(128, now, |longest| {
+                let value = self.longest_v6(address, longest)?;
+                Some((value, value.until(), value.prefix_len()))
+            }),
         }
+    }
+
+    /// The lengths of the IPv4 prefixes around an address, each as its bit.
+    fn lengths(&self, address: u32) -> u32 {
+        prefixes::lengths(address, |word| self.lengths_v4.get(&word, 0).unwrap_or(0))
+    }
+
+    /// The longest IPv6 prefix of at most this length around an address. A lookup that fails is the same as no entry: the
+    /// kernel, too, passes what it cannot look up.
+    fn longest_v6(&self, address: [u8; 16], longest: u32) -> Option<V> {
+        self.prefixes_v6.get(&Key::new(longest, address), 0).ok()
     }
 
     /// The value for exactly this network.
     pub(super) fn exact(&self, network: &IpNet) -> Option<V>
     where
-        V: HasLength,
+        V: Entry,
     {
         // A trie answers with the longest match; only an entry of the same length is the same entry.
         let same = |value: &V| value.prefix_len() == u32::from(network.prefix_len());
         match MapKey::of(network) {
             MapKey::HostV4(host) => self.hosts_v4.get(host),
             MapKey::ScopeV6(host) => self.scopes_v6.get(host),
-            MapKey::PrefixV4(key) => self.prefixes_v4.get(&key, 0).ok().filter(same),
+            MapKey::PrefixV4(key) => self.prefixes_v4.get(key),
             MapKey::PrefixV6(key) => self.prefixes_v6.get(&key, 0).ok().filter(same),
         }
     }
 
     /// Puts an entry in, in place of the one for exactly this network.
     pub(super) fn insert(&mut self, network: &IpNet, value: V) -> Result<(), KernelError> {
-        let fault = |name| move |error| KernelError::map(name, error);
+        let fault = |error| KernelError::map(self.names.prefixes_v6, error);
         match MapKey::of(network) {
             MapKey::HostV4(host) => self.hosts_v4.insert(host, value),
             MapKey::ScopeV6(host) => self.scopes_v6.insert(host, value),
-            MapKey::PrefixV4(key) => {
-                self.prefixes_v4.insert(&key, value, 0).map_err(fault(self.names.prefixes_v4))
-            }
-            MapKey::PrefixV6(key) => {
-                self.prefixes_v6.insert(&key, value, 0).map_err(fault(self.names.prefixes_v6))
-            }
+            MapKey::PrefixV4(key) => self.prefixes_v4.insert(key, value),
+            MapKey::PrefixV6(key) => self.prefixes_v6.insert(&key, value, 0).map_err(fault),
         }
     }
 
@@ -106,7 +131,7 @@ impl<V: Pod> List<V> {
         match MapKey::of(network) {
             MapKey::HostV4(host) => self.hosts_v4.remove(host),
             MapKey::ScopeV6(host) => self.scopes_v6.remove(host),
-            MapKey::PrefixV4(key) => return removed(self.prefixes_v4.remove(&key), self.names.prefixes_v4),
+            MapKey::PrefixV4(key) => self.prefixes_v4.remove(key),
             MapKey::PrefixV6(key) => return removed(self.prefixes_v6.remove(&key), self.names.prefixes_v6),
         }
         Ok(())
@@ -114,24 +139,19 @@ impl<V: Pod> List<V> {
 
     /// Puts many entries in; those that the kernel does not take are named with the reason.
     pub(super) fn insert_all(&mut self, entries: &[(IpNet, V)]) -> Vec<(IpNet, KernelError)> {
-        let (mut prefixes_v4, mut prefixes_v6) = (Column::default(), Column::default());
+        let mut prefixes = Column::default();
         let mut failures = Vec::new();
         let mut singly = |list: &mut Self, network: IpNet, value| {
             failures.extend(list.insert(&network, value).err().map(|error| (network, error)));
         };
         for (network, value) in entries {
             match MapKey::of(network) {
-                MapKey::PrefixV4(key) if entries.len() > 1 => prefixes_v4.push(*network, key, *value),
-                MapKey::PrefixV6(key) if entries.len() > 1 => prefixes_v6.push(*network, key, *value),
+                MapKey::PrefixV6(key) if entries.len() > 1 => prefixes.push(*network, key, *value),
                 _ => singly(self, *network, *value),
             }
         }
-        let (v4, v6) = (self.prefixes_v4.map().fd().as_fd(), self.prefixes_v6.map().fd().as_fd());
-        let rest = [
-            prefixes_v4.rest(|keys, values| batch::update(v4, keys, values)),
-            prefixes_v6.rest(|keys, values| batch::update(v6, keys, values)),
-        ];
-        for (network, value) in rest.concat() {
+        let map = self.prefixes_v6.map().fd().as_fd();
+        for (network, value) in prefixes.rest(|keys, values| batch::update(map, keys, values)) {
             singly(self, network, value);
         }
         failures
@@ -139,74 +159,80 @@ impl<V: Pod> List<V> {
 
     /// Takes many entries out; those that the kernel keeps are named with the reason.
     pub(super) fn remove_all(&mut self, networks: &[IpNet]) -> Vec<(IpNet, KernelError)> {
-        let (mut prefixes_v4, mut prefixes_v6) = (Column::default(), Column::default());
+        let mut prefixes = Column::default();
         for network in networks {
             match MapKey::of(network) {
                 MapKey::HostV4(host) => self.hosts_v4.remove(host),
                 MapKey::ScopeV6(host) => self.scopes_v6.remove(host),
-                MapKey::PrefixV4(key) => prefixes_v4.push(*network, key, ()),
-                MapKey::PrefixV6(key) => prefixes_v6.push(*network, key, ()),
+                MapKey::PrefixV4(key) => self.prefixes_v4.remove(key),
+                MapKey::PrefixV6(key) => prefixes.push(*network, key, ()),
             }
         }
-        let (v4, v6) = (self.prefixes_v4.map().fd().as_fd(), self.prefixes_v6.map().fd().as_fd());
-        let rest = [
-            prefixes_v4.rest(|keys, _| batch::delete(v4, keys)),
-            prefixes_v6.rest(|keys, _| batch::delete(v6, keys)),
-        ];
-        let singly = rest.concat().into_iter().map(|(network, ())| (network, self.remove(&network)));
+        let map = self.prefixes_v6.map().fd().as_fd();
+        let rest = prefixes.rest(|keys, _| batch::delete(map, keys));
+        let singly = rest.into_iter().map(|(network, ())| (network, self.remove(&network)));
         singly.filter_map(|(network, result)| Some((network, result.err()?))).collect()
     }
 
     /// Every entry, in the order of networks.
-    pub(super) fn entries(&self) -> Result<Vec<(IpNet, V)>, KernelError> {
-        let hosts_v4 = self.hosts_v4.entries().map(|(host, value)| {
-            let [.., a, b, c, d] = host.to_be_bytes();
-            (network(IpAddr::from([a, b, c, d]), 32), value)
-        });
-        let scopes_v6 = self
-            .scopes_v6
-            .entries()
-            .map(|(host, value)| (network(IpAddr::from((u128::from(host) << 64).to_be_bytes()), 64), value));
-        let mut all: Vec<_> = hosts_v4.chain(scopes_v6).collect();
-        for (key, value) in present(self.prefixes_v4.iter(), self.names.prefixes_v4)? {
-            let [a, b, c, d, ..] = key.data();
-            all.push((network(IpAddr::from([a, b, c, d]), key.prefix_len()), value));
-        }
+    pub(super) fn entries(&self) -> Result<Vec<(IpNet, V)>, KernelError>
+    where
+        V: Entry,
+    {
+        let v4 = |(key, value): (u64, V)| {
+            let [.., a, b, c, d] = key.to_be_bytes();
+            (network(IpAddr::from([a, b, c, d]), value.prefix_len()), value)
+        };
+        let v6 = |(key, value)| (network(IpAddr::from((u128::from(key) << 64).to_be_bytes()), 64), value);
+        let hosts = self.hosts_v4.entries().chain(self.prefixes_v4.entries()).map(v4);
+        let mut all: Vec<_> = hosts.chain(self.scopes_v6.entries().map(v6)).collect();
         for (key, value) in present(self.prefixes_v6.iter(), self.names.prefixes_v6)? {
             all.push((network(IpAddr::from(key.data()), key.prefix_len()), value));
         }
         all.sort_by_key(|(network, _)| *network);
         Ok(all)
     }
-}
 
-/// An entry's own prefix length, for a walk from one prefix to the next shorter one.
-pub(super) trait HasLength {
-    /// The length.
-    fn prefix_len(&self) -> u32;
-}
-
-impl<V: Pod + HasLength> List<V> {
     /// Every entry that covers an address, the longest prefix first.
-    pub(super) fn covering(&self, address: IpAddr) -> Vec<(IpNet, V)> {
-        let (source, width) = (source(address), if address.is_ipv4() { 32 } else { 128 });
-        let mut found: Vec<_> =
-            self.host(source).map(|value| (if width == 32 { 32 } else { 64 }, value)).into_iter().collect();
-        let mut longest = Some(width);
-        while let Some(value) = longest.and_then(|longest| self.prefix(source, longest)) {
-            longest = value.prefix_len().checked_sub(1);
-            found.push((value.prefix_len(), value));
+    pub(super) fn covering(&self, address: IpAddr) -> Vec<(IpNet, V)>
+    where
+        V: Entry,
+    {
+        let source = source(address);
+        let mut found: Vec<V> = self.host(source).into_iter().collect();
+        match source {
+            Source::V4(address) => {
+                let address = u32::from_be_bytes(address);
+                let lengths = self.lengths(address);
+                let bits = (0..u32::BITS).map(|place| lengths & 1 << place).filter(|bit| *bit != 0);
+                found.extend(bits.filter_map(|bit| self.prefixes_v4.get(prefixes::key(address, bit))));
+            }
+            Source::V6(address) => {
+                let mut longest = Some(128);
+                while let Some(value) = longest.and_then(|longest| self.longest_v6(address, longest)) {
+                    longest = value.prefix_len().checked_sub(1);
+                    found.push(value);
+                }
+            }
         }
-        found.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-        found.into_iter().map(|(length, value)| (network(address, length).trunc(), value)).collect()
+        found.sort_by_key(|value| std::cmp::Reverse(value.prefix_len()));
+        found.into_iter().map(|value| (network(address, value.prefix_len()).trunc(), value)).collect()
     }
+}
+
+/// What both kinds of entries have.
+pub(super) trait Entry: Copy {
+    /// When it ends, in nanoseconds of the boot clock.
+    fn until(&self) -> u64;
+    /// Its prefix length.
+    fn prefix_len(&self) -> u32;
 }
 
 /// Where the entry of a network is kept.
 pub(super) enum MapKey {
     HostV4(u64),
     ScopeV6(u64),
-    PrefixV4(Key<PrefixV4>),
+    PrefixV4(u64),
     PrefixV6(Key<PrefixV6>),
 }
 
@@ -216,7 +242,7 @@ impl MapKey {
         match network.addr() {
             IpAddr::V4(_) if length == 32 => Self::HostV4(host(source(network.addr()))),
             IpAddr::V6(_) if length == 64 => Self::ScopeV6(host(source(network.addr()))),
-            IpAddr::V4(address) => Self::PrefixV4(Key::new(length, prefix_v4(address.octets()))),
+            IpAddr::V4(address) => Self::PrefixV4(prefixes::key(address.into(), prefixes::bit(length))),
             IpAddr::V6(address) => Self::PrefixV6(Key::new(length, address.octets())),
         }
     }

@@ -7,14 +7,15 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 use filter_common::abi::{BlockEntry, Counter, LAYOUT_VERSION, NeverEntry, Settings, mode, port_bit};
 use filter_common::gate::Near;
-use filter_common::judge::{Exempt, Found, Tables};
+use filter_common::judge::{Around, Found, Tables};
 use filter_common::limits;
 use filter_common::packet::Source;
 use nix::sys::statfs::statfs;
 
 use super::KernelError;
 use super::error::deepest_io_error;
-use super::list::{HasLength, List};
+use super::filter::Capacity;
+use super::list::{Entry, List};
 use super::table::TableNames;
 use crate::{clock, secret};
 
@@ -31,7 +32,8 @@ pub(super) fn is_on_bpffs(path: &Path) -> bool {
 pub(super) struct Names {
     pub(super) hosts_v4: TableNames,
     pub(super) scopes_v6: TableNames,
-    pub(super) prefixes_v4: &'static str,
+    pub(super) prefixes_v4: TableNames,
+    pub(super) lengths_v4: &'static str,
     pub(super) prefixes_v6: &'static str,
     pub(super) gate: &'static str,
 }
@@ -39,9 +41,9 @@ pub(super) struct Names {
 impl Names {
     /// Whether a name is one of them.
     fn has(&self, name: &str) -> bool {
-        let Self { hosts_v4, scopes_v6, prefixes_v4, prefixes_v6, gate } = self;
-        let tables = [hosts_v4.slots, hosts_v4.tags, scopes_v6.slots, scopes_v6.tags];
-        tables.contains(&name) || [*prefixes_v4, *prefixes_v6, *gate].contains(&name)
+        let Self { hosts_v4, scopes_v6, prefixes_v4, lengths_v4, prefixes_v6, gate } = self;
+        [hosts_v4, scopes_v6, prefixes_v4].iter().any(|table| table.slots == name || table.tags == name)
+            || [*lengths_v4, *prefixes_v6, *gate].contains(&name)
     }
 }
 
@@ -49,15 +51,20 @@ impl Names {
 pub(super) static BLOCK: Names = Names {
     hosts_v4: TableNames { slots: "BLOCK_HOSTS_V4", tags: "BLOCK_HOSTS_V4_TAGS" },
     scopes_v6: TableNames { slots: "BLOCK_SCOPES_V6", tags: "BLOCK_SCOPES_V6_TAGS" },
-    prefixes_v4: "BLOCK_PREFIXES_V4",
+    prefixes_v4: TableNames { slots: "BLOCK_PREFIXES_V4", tags: "BLOCK_PREFIXES_V4_TAGS" },
+    lengths_v4: "BLOCK_PREFIXES_V4_LENGTHS",
     prefixes_v6: "BLOCK_PREFIXES_V6",
     gate: "BLOCK_GATE",
 };
+/// What the program calls the sizes of the block list's tables, in the order of [`Names`].
+pub(super) const BUCKETS: [&str; 3] =
+    ["BLOCK_HOSTS_V4_BUCKETS", "BLOCK_SCOPES_V6_BUCKETS", "BLOCK_PREFIXES_V4_BUCKETS"];
 /// The never-block list.
 pub(super) static NEVER: Names = Names {
     hosts_v4: TableNames { slots: "NEVER_HOSTS_V4", tags: "NEVER_HOSTS_V4_TAGS" },
     scopes_v6: TableNames { slots: "NEVER_SCOPES_V6", tags: "NEVER_SCOPES_V6_TAGS" },
-    prefixes_v4: "NEVER_PREFIXES_V4",
+    prefixes_v4: TableNames { slots: "NEVER_PREFIXES_V4", tags: "NEVER_PREFIXES_V4_TAGS" },
+    lengths_v4: "NEVER_PREFIXES_V4_LENGTHS",
     prefixes_v6: "NEVER_PREFIXES_V6",
     gate: "NEVER_GATE",
 };
@@ -93,10 +100,10 @@ impl Maps {
     /// Opens the pins, and makes sure that their layout is ours.
     pub(super) fn open(directory: &Path) -> Result<Self, KernelError> {
         let settings = open_settings(directory)?;
-        let Settings { seed, hosts_v4, scopes_v6, .. } = read(&settings)?;
+        let Settings { seed, hosts_v4, scopes_v6, prefixes, .. } = read(&settings)?;
         Ok(Self {
-            blocks: List::open(directory, &BLOCK, seed, [hosts_v4, scopes_v6])?,
-            nevers: List::open(directory, &NEVER, seed, [limits::NEVER; 2])?,
+            blocks: List::open(directory, &BLOCK, seed, [hosts_v4, scopes_v6, prefixes])?,
+            nevers: List::open(directory, &NEVER, seed, [limits::NEVER; 3])?,
             protected_ports: pinned(directory, PROTECTED_PORTS)?,
             settings,
             counters: pinned(directory, COUNTERS)?,
@@ -105,17 +112,19 @@ impl Maps {
 
     /// Gives maps that have just been made their secret and their room; others keep theirs. Before that, nothing can be
     /// written to them that could be found again.
-    pub(super) fn found(directory: &Path, hosts_v4: u32, scopes_v6: u32) -> Result<(), KernelError> {
+    pub(super) fn found(directory: &Path, capacity: Capacity) -> Result<(), KernelError> {
         let mut settings = open_settings(directory)?;
         let present = read(&settings)?;
         if present.seed != 0 {
             return Ok(());
         }
+        let Capacity { hosts_v4, scopes_v6, prefixes } = capacity;
         let founded = Settings {
             layout_version: LAYOUT_VERSION,
             seed: secret::number(),
             hosts_v4,
             scopes_v6,
+            prefixes,
             ..present
         };
         settings.set(0, founded, 0).map_err(|error| KernelError::map(SETTINGS, error))
@@ -163,13 +172,21 @@ fn is_missing(error: &MapError) -> bool {
     deepest_io_error(error).is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-impl HasLength for BlockEntry {
+impl Entry for BlockEntry {
+    fn until(&self) -> u64 {
+        self.until
+    }
+
     fn prefix_len(&self) -> u32 {
         self.prefix_len.into()
     }
 }
 
-impl HasLength for NeverEntry {
+impl Entry for NeverEntry {
+    fn until(&self) -> u64 {
+        self.until
+    }
+
     fn prefix_len(&self) -> u32 {
         self.prefix_len
     }
@@ -199,17 +216,20 @@ impl Tables for Maps {
         self.blocks.host(source).map(found)
     }
 
-    fn prefix(&self, source: Source, longest: u32) -> Option<Found<BlockEntry>> {
-        self.blocks.prefix(source, longest).map(found)
+    fn prefix(&self, source: Source, now: u64) -> Around<Found<BlockEntry>> {
+        match self.blocks.around(source, now) {
+            Around::Live(entry) => Around::Live(found(entry)),
+            Around::Ended => Around::Ended,
+            Around::Nothing => Around::Nothing,
+        }
     }
 
     fn never_host(&self, source: Source) -> Option<u64> {
         self.nevers.host(source).map(|entry| entry.until)
     }
 
-    fn never(&self, source: Source, longest: u32) -> Option<Exempt> {
-        let entry = self.nevers.prefix(source, longest)?;
-        Some(Exempt { until: entry.until, prefix_len: entry.prefix_len })
+    fn never(&self, source: Source, now: u64) -> bool {
+        matches!(self.nevers.around(source, now), Around::Live(_))
     }
 
     fn is_protected(&self, port: u16) -> bool {
@@ -224,8 +244,8 @@ impl Tables for Maps {
 }
 
 fn found(entry: BlockEntry) -> Found<BlockEntry> {
-    let BlockEntry { until, grace_until, prefix_len, .. } = entry;
-    Found { until, grace_until, prefix_len: prefix_len.into(), entry }
+    let BlockEntry { until, grace_until, .. } = entry;
+    Found { until, grace_until, entry }
 }
 
 /// An address as the judge sees it.

@@ -214,7 +214,7 @@ impl View {
         Ok(vec![
             table(&list.hosts_v4),
             table(&list.scopes_v6),
-            describe(names.prefixes_v4, "trie", count(list.prefixes_v4.keys()))?,
+            table(&list.prefixes_v4),
             describe(names.prefixes_v6, "trie", count(list.prefixes_v6.keys()))?,
             gate,
         ])

@@ -1,10 +1,11 @@
 //! An array of the kernel's as memory of this process: words that both sides read, and that only we write.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Pod;
 use aya::maps::{Array, IterableMap as _, MapData};
+use filter_core::gate::Bits;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::KernelError;
@@ -30,5 +31,50 @@ impl Words {
         // touches it other than by atomic operations, and what the kernel writes are whole words or their halves.
         (offset + 8 <= self.0.len())
             .then(|| unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().add(offset).cast()) })
+    }
+
+    /// Makes the words these: a bit which is right is right throughout.
+    pub(super) fn settle(&self, wanted: Wanted) {
+        for (index, bits) in wanted.0.into_iter().enumerate() {
+            let Some(word) = self.word(index) else { continue };
+            if word.load(Ordering::Relaxed) != bits {
+                word.fetch_or(bits, Ordering::Relaxed);
+                word.fetch_and(bits, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Bits for Words {
+    fn set(&mut self, word: u32, bits: u64) {
+        if let Some(word) = self.word(word as usize) {
+            word.fetch_or(bits, Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&mut self, word: u32, bits: u64) {
+        if let Some(word) = self.word(word as usize) {
+            word.fetch_and(!bits, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What words should hold, built from nothing.
+pub(super) struct Wanted(Vec<u64>);
+
+impl Wanted {
+    /// So many words, all zero.
+    pub(super) fn new(words: u32) -> Self {
+        Self(vec![0; words as usize])
+    }
+}
+
+impl Bits for Wanted {
+    fn set(&mut self, word: u32, bits: u64) {
+        self.0[word as usize] |= bits;
+    }
+
+    fn clear(&mut self, _word: u32, _bits: u64) {
+        unreachable!("a book that is only added to clears nothing");
     }
 }

@@ -11,7 +11,7 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, LpmTrie, MapInfo, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
-use filter_common::abi::{Counter, PrefixV4, PrefixV6, prefix_v4};
+use filter_common::abi::{Counter, PrefixV6};
 use filter_common::packet::Source;
 use ipnet::IpNet;
 
@@ -94,10 +94,10 @@ impl Rig {
 
     /// Puts networks into the tries.
     pub fn plant(&mut self, networks: &[IpNet]) -> Result<()> {
-        let mut v4 = LpmTrie::<_, PrefixV4, u64>::try_from(self.map("TRIE_V4")?)?;
+        let mut v4 = LpmTrie::<_, [u8; 4], u64>::try_from(self.map("TRIE_V4")?)?;
         for network in networks {
             if let IpNet::V4(network) = network {
-                let key = Key::new(network.prefix_len().into(), prefix_v4(network.network().octets()));
+                let key = Key::new(network.prefix_len().into(), network.network().octets());
                 v4.insert(&key, u64::MAX, 0)?;
             }
         }
