@@ -26,11 +26,12 @@ pub const WHOLE: u32 = 64;
 
 /// Words of the gate of the never-block list, which is short and asked about blocked sources only: 256 KiB.
 pub const NEVER_WORDS: u32 = 1 << 15;
-/// Words of a gate at most: 16 MiB.
-pub const WORDS_LIMIT: u32 = 1 << 21;
+/// Words of a gate at most: 8 MiB. A larger one would cost more than the lookups that it spares.
+pub const WORDS_LIMIT: u32 = 1 << 20;
 
 /// Words of a gate for so many hosts of both families, a power of two; 2 MiB by default. With at least eight bits for
-/// each host, a full list takes one innocent in sixteen for somebody near; by default it is one in forty.
+/// each host, as up to eight million of them have, a full list takes one innocent in sixteen for somebody near; by default
+/// it is one in forty.
 #[inline(always)]
 pub const fn words(hosts: u32) -> u32 {
     let words = (hosts / 8).next_power_of_two();

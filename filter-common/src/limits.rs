@@ -4,8 +4,8 @@
 pub const VLAN_TAGS: usize = 2;
 /// IPv6 extension headers that are looked through; RFC 8200 section 4.1 recommends an order of at most seven.
 pub const EXTENSION_HEADERS: usize = 8;
-/// Ended prefixes, one inside another, that are looked behind. A network of each length is the deepest nesting that
-/// IPv4 has. An IPv6 source behind more than this many ended prefixes passes until the agent has swept them.
+/// Ended IPv6 prefixes, one inside another, that are looked behind. A source behind more of them passes until the agent has
+/// swept them. Of IPv4, every length is looked at.
 pub const NESTED_PREFIXES: usize = 33;
 
 /// Blocked IPv4 addresses.

@@ -27,7 +27,7 @@ const ROUNDS: usize = 3;
 const NOTE: &str = "\
 seconds by the clock, median of 3 rounds (best in brackets), from empty lists; one million IPv4 addresses at random in,
 then 100,000 of them out. gatepost: one call of Filter::apply over the list in memory. nft and ipset: one call of the
-program over a prepared file. shipped room: as the filter is installed; roomy: with four times as many hash buckets.";
+program over a prepared file. shipped room: as the filter is installed; roomy: with room for four times as many.";
 
 /// Seconds of both steps.
 #[derive(Default)]
