@@ -195,13 +195,15 @@ impl Script {
         (outcome, sure)
     }
 
-    /// Plays it in a session; what a side sends at once comes in pieces of so many bytes.
+    /// Plays it in a session; what a side sends at once comes in pieces of so many bytes. A handshake that is due succeeds before
+    /// the next step.
     pub fn play(&self, mut session: Session, client_cut: usize, server_cut: usize) -> Outcome {
         let mut now = Instant::from_nanos(0);
         let mut outcome = Outcome::default();
         for group in
             self.steps.chunk_by(|one, other| matches!((one, other), (Step::Client(..), Step::Client(..))))
         {
+            session.handle_tls(now);
             match group {
                 [Step::Client(..), ..] => {
                     let sent = group

@@ -1,4 +1,4 @@
-//! Whole sessions: whatever both sides do, and however it is cut.
+//! Whole sessions: whatever both sides do, however it is cut, in the clear and inside TLS.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use filter_core::script::{Fate, Outcome, Script, Step};
 use filter_core::smtp::attachments::{Action, Attachments};
 use filter_core::smtp::bounds::{Bounds, LineEnds};
 use filter_core::smtp::rules::Rules;
-use filter_core::smtp::session::{Patience, Session};
+use filter_core::smtp::session::{Patience, Session, Tls};
 use filter_core::smtp::voice::{Templates, Voice};
 use filter_core::time::Instant;
 
@@ -38,7 +38,7 @@ fn script(mut data: &[u8]) -> Script {
     script
 }
 
-fn new(line_ends: LineEnds) -> Session {
+fn new(line_ends: LineEnds, tls: Tls) -> Session {
     let bounds =
         Bounds { line_ends, text_line: 1000, recipients: 100, message_size: 2000, errors: 5, commands: 20 };
     let rules = Rules {
@@ -53,6 +53,7 @@ fn new(line_ends: LineEnds) -> Session {
     Session::new(voice, Patience::default(), Instant::from_nanos(0))
         .with_rules(Arc::new(rules))
         .with_bounds(bounds)
+        .with_tls(tls)
 }
 
 /// However the bytes of either side are cut, the client hears the same and the same is reported; of what the mail server gets, one is
@@ -60,9 +61,16 @@ fn new(line_ends: LineEnds) -> Session {
 pub(crate) fn session(data: &[u8]) {
     let Some((choice, rest)) = data.split_first() else { return };
     let line_ends = if choice % 2 == 0 { LineEnds::Reject } else { LineEnds::Normalize };
+    let (client_cut, server_cut) = (usize::from(choice / 2 % 8) + 1, usize::from(choice / 16 % 4) + 1);
+    let tls = match choice / 64 {
+        0 => Tls::PassThrough,
+        1 => Tls::Terminate { auth_in_clear: false },
+        2 => Tls::Implicit,
+        _ => Tls::Terminate { auth_in_clear: true },
+    };
     let script = script(rest);
-    let whole = script.play(new(line_ends), usize::MAX, usize::MAX);
-    let pieces = script.play(new(line_ends), usize::from(choice / 2 % 16) + 1, usize::from(choice / 32) + 1);
+    let whole = script.play(new(line_ends, tls), usize::MAX, usize::MAX);
+    let pieces = script.play(new(line_ends, tls), client_cut, server_cut);
     assert_eq!(said(&whole), said(&pieces));
     assert!(whole.passed.starts_with(&pieces.passed) || pieces.passed.starts_with(&whole.passed));
 }

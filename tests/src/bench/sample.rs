@@ -6,7 +6,7 @@ use nix::time::{ClockId, clock_gettime};
 /// Rounds of each measurement; between them the machine may do something else.
 pub const ROUNDS: usize = 9;
 
-/// What the rounds came to.
+/// What the rounds came to, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Sample(Vec<f64>);
 
@@ -14,17 +14,28 @@ impl Sample {
     /// Adds a round.
     pub fn add(&mut self, figure: f64) {
         self.0.push(figure);
-        self.0.sort_by(f64::total_cmp);
     }
 
     /// The smallest figure: what it costs if nobody disturbs.
     pub fn best(&self) -> f64 {
-        self.0.first().copied().unwrap_or(f64::NAN)
+        self.sorted().first().copied().unwrap_or(f64::NAN)
     }
 
     /// The one in the middle.
     pub fn median(&self) -> f64 {
-        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+        let sorted = self.sorted();
+        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// How many times another's figure it is, round by round: what disturbed a round disturbed both.
+    pub fn over(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut figures = self.0.clone();
+        figures.sort_by(f64::total_cmp);
+        figures
     }
 }
 
@@ -51,5 +62,15 @@ mod tests {
             sample.add(figure);
         }
         assert!((sample.best() - 1.0).abs() < 1e-9 && (sample.median() - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_round_that_was_disturbed_for_both_does_not_count_against_one() {
+        let (mut own, mut other) = (Sample::default(), Sample::default());
+        for (figure, peer) in [(2.0, 4.0), (20.0, 40.0), (2.0, 2.0)] {
+            own.add(figure);
+            other.add(peer);
+        }
+        assert!((other.over(&own).median() - 2.0).abs() < 1e-9);
     }
 }

@@ -12,7 +12,7 @@ use crate::detect::Recipients;
 use crate::smtp::attachments::{Action, Attachments, PROGRAMS};
 use crate::smtp::bounds::{Bounds, LineEnds};
 use crate::smtp::rules::Rules;
-use crate::smtp::session::Patience;
+use crate::smtp::session::{Patience, Tls};
 use crate::smtp::voice::{Templates, Voice};
 
 /// A session of one of the services that `tests/tests/scripts.rs` configures.
@@ -64,13 +64,17 @@ fn each_script_comes_out_as_it_says_however_it_is_cut() {
     let scripts = scripts();
     assert!(scripts.len() > 40);
     let mut wrong = Vec::new();
+    let cuts = [usize::MAX, 1, 2, 3, 5, 7, 16, 100, 511];
     for script in &scripts {
-        for cut in [usize::MAX, 1, 2, 3, 5, 7, 16, 100, 511] {
-            let outcome = script.play(session(&script.service), cut, cut);
-            if let Err(difference) = script.judge(&outcome) {
-                wrong.push(format!("cut at {cut}: {difference}"));
-                break;
+        for (transport, tls) in [(Transport::Plain, Tls::PassThrough), (Transport::Implicit, Tls::Implicit)] {
+            if !script.transports.contains(&transport) {
+                continue;
             }
+            let judged = cuts.into_iter().map(|cut| {
+                let outcome = script.play(session(&script.service).with_tls(tls), cut, cut);
+                script.judge(&outcome).map_err(|wrong| format!("{}, cut at {cut}: {wrong}", transport.name()))
+            });
+            wrong.extend(judged.filter_map(Result::err).next());
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
