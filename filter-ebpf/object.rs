@@ -17,9 +17,9 @@ const LINKED: &str = "gatepost-bpf";
 /// The LLVM of that compiler; bpf-linker must be of the same.
 const LLVM: &str = "/usr/lib/llvm-22/bin";
 
-/// The crates of the kernel program that a stable compiler refuses without asking: the kernel side of aya and ours use
+/// The crate of the kernel program that a stable compiler refuses without asking: the kernel side of aya uses
 /// `asm_experimental_arch`. Not `1`, which allows it to all: aya-build would then compile `core`, too, which that compiler brings.
-const UNSTABLE: &str = "aya_ebpf,filter_ebpf,filter_bench";
+const UNSTABLE: &str = "aya_ebpf";
 
 /// What a build script's `main` returns.
 pub(crate) fn build(features: &[&str]) -> ExitCode {

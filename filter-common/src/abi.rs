@@ -6,10 +6,10 @@
 use crate::gate;
 use crate::packet::Source;
 use crate::reason::Reason;
-use crate::table::{Shape, Slot};
+use crate::table::Slot;
 
 /// Changes with every change of this file that old entries cannot be read with.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 
 /// A blocked host or prefix.
 #[repr(C)]
@@ -66,13 +66,13 @@ pub struct Settings {
     pub mode: u32,
     /// 1: drop everything of a blocked source, not only TCP to the protected ports.
     pub drop_all: u32,
-    /// Classes of the block list's gate that are in use, as bits; see [`gate::Key`].
+    /// Classes of the block list's gate that are in use, as bits; see [`gate::Gate`].
     pub block_classes: u32,
     /// The same for the never-block list.
     pub never_classes: u32,
-    /// Words of the block list's gate; see [`gate::Key`].
+    /// Words of the block list's gate.
     pub words: u32,
-    /// The secret of gates and tables; drawn when the maps are made, and theirs as long as they live.
+    /// The secret of gates and tables, odd; drawn when the maps are made, and theirs as long as they live.
     pub seed: u64,
     /// Blocked IPv4 addresses at most.
     pub hosts_v4: u32,
@@ -85,22 +85,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What the block list's gate is read by.
-    #[inline(always)]
+    /// What the block list's gate is written by.
     pub const fn block_gate(&self) -> gate::Key {
-        gate::Key { seed: self.seed, classes: self.block_classes, words: self.words }
+        gate::Key { seed: self.seed, words: self.words }
     }
 
-    /// What the never-block list's gate is read by.
-    #[inline(always)]
+    /// What the never-block list's gate is written by.
     pub const fn never_gate(&self) -> gate::Key {
-        gate::Key { seed: self.seed, classes: self.never_classes, words: gate::NEVER_WORDS }
-    }
-
-    /// What a table of so many buckets is read by.
-    #[inline(always)]
-    pub const fn table(&self, buckets: u32) -> Shape {
-        Shape { seed: self.seed, buckets }
+        gate::Key { seed: self.seed, words: gate::NEVER_WORDS }
     }
 }
 

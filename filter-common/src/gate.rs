@@ -5,15 +5,15 @@
 //! writes the lists, and cleared only when the last entry behind them has gone.
 //!
 //! A word belongs to many networks, IPv4 /24s and IPv6 /64s. Three of its lanes of 16 bits are for hosts: each blocked one
-//! has a bit in each. The fourth is for prefixes: whatever touches a network has one bit there. So one load answers for hosts
-//! and prefixes, and tells a source from its blocked neighbours. With 16 bits for each host, one innocent in sixty is
+//! has a bit in each. The fourth is for prefixes: whatever touches a network has one bit there, of sixteen for IPv4 and of
+//! eight for IPv6. So one load answers for hosts and prefixes, and tells a source from its blocked neighbours. With 16 bits for each host, one innocent in sixty is
 //! taken for somebody near. That is what matters: the processor goes on with the packets behind a load that has not come back
 //! yet, and each branch that then goes the other way costs it all of them.
 //!
 //! An IPv4 /24 finds its word by its own bits. Those that share one lie far apart, and whoever wants to slow a stranger down
 //! would have to be blocked in such places. IPv6 has more networks than anybody can count, so their words lie at a keyed
 //! hash. A prefix marks all /24s in it; IPv6 prefixes shorter than a /64 are cut to one of [`CLASSES`], which have words of
-//! their own, and only classes that are in use are asked.
+//! their own. Only classes that are in use are asked, and whether any is says the last bit of every word, [`SHORTER`].
 
 use crate::packet::Source;
 
@@ -52,13 +52,30 @@ impl Near {
     pub const NOTHING: Self = Self { hosts: false, prefixes: false };
 }
 
-/// What a gate is read by.
+/// A gate that can be read.
+pub trait Gate {
+    /// How many words it has; a power of two.
+    fn words(&self) -> u32;
+    /// The secret of its hash; odd.
+    fn seed(&self) -> u64;
+    /// The classes in use, as bits.
+    fn classes(&self) -> u32;
+    /// One of its words.
+    fn word(&self, index: u32) -> u64;
+
+    /// Whether a prefix shorter than a /64 is near an IPv6 network, by the upper half of its addresses. Asked only where there
+    /// are such prefixes, which is why the kernel program has it somewhere else.
+    #[inline(always)]
+    fn shorter(&self, upper: u64) -> bool {
+        shorter(self, upper)
+    }
+}
+
+/// What a gate is written by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The secret of the hash, so that nobody outside can choose IPv6 networks that share a word.
+    /// The secret of the hash, odd, so that nobody outside can choose IPv6 networks that share a word.
     pub seed: u64,
-    /// The classes in use, as bits.
-    pub classes: u32,
     /// How many words the gate has; a power of two.
     pub words: u32,
 }
@@ -72,14 +89,6 @@ pub struct Mark {
     pub bits: u64,
 }
 
-impl Mark {
-    /// Whether a word has all of it.
-    #[inline(always)]
-    const fn is_in(self, word: u64) -> bool {
-        word & self.bits == self.bits
-    }
-}
-
 /// The mark of a host: of an IPv4 address, or of the /64 that an IPv6 address lies in.
 #[inline(always)]
 pub const fn host(key: Key, source: Source) -> Mark {
@@ -90,7 +99,7 @@ pub const fn host(key: Key, source: Source) -> Mark {
         }
         Source::V6(address) => {
             let hash = hash(key.seed, upper(address), WHOLE);
-            Mark { word: word_v6(key, hash), bits: lanes(hash >> 27) }
+            Mark { word: word_v6(key.words, hash), bits: lanes(hash >> 52) }
         }
     }
 }
@@ -105,7 +114,7 @@ pub const fn prefix_v4(key: Key, address: u32) -> Mark {
 #[inline(always)]
 pub const fn prefix_v6(key: Key, upper: u64, class: u32) -> Mark {
     let hash = hash(key.seed, upper & upper_mask(class), class);
-    Mark { word: word_v6(key, hash), bits: PREFIXES << (hash >> 39 & 15) }
+    Mark { word: word_v6(key.words, hash), bits: PREFIXES << prefix_bit_v6(hash) }
 }
 
 /// The class that a prefix length is cut to.
@@ -126,34 +135,47 @@ pub const fn upper(address: [u8; 16]) -> u64 {
     (u128::from_be_bytes(address) >> 64) as u64
 }
 
-/// What is near a source, by a gate of so many words, which `word` reads. The key is asked for about IPv6 only.
+/// What is near a source.
 #[inline(always)]
-pub fn near(source: Source, words: u32, key: impl FnOnce() -> Key, word: impl Fn(u32) -> u64) -> Near {
+pub fn near<G: Gate>(gate: &G, source: Source) -> Near {
     match source {
         Source::V4(address) => {
             let number = u32::from_be_bytes(address);
-            let found = word(word_v4(words, number));
+            let found = gate.word(word_v4(gate.words(), number));
             let hosts = has_lanes(found, spread(number) >> 52);
             Near { hosts, prefixes: found >> 48 >> (number >> 28) & 1 != 0 }
         }
         Source::V6(address) => {
-            let (upper, key) = (upper(address), key());
-            let hash = hash(key.seed, upper, WHOLE);
-            let found = word(word_v6(key, hash));
-            let hosts = has_lanes(found, hash >> 27);
-            let mut prefixes = prefix_v6(key, upper, WHOLE).is_in(found);
-            if key.classes != 0 {
-                for (bit, class) in CLASSES.into_iter().enumerate() {
-                    if key.classes & (1 << bit) != 0 {
-                        let mark = prefix_v6(key, upper, class);
-                        prefixes |= mark.is_in(word(mark.word));
-                    }
-                }
+            let upper = upper(address);
+            let hash = hash(gate.seed(), upper, WHOLE);
+            let found = gate.word(word_v6(gate.words(), hash));
+            let hosts = has_lanes(found, hash >> 52);
+            let mut prefixes = found >> 48 >> prefix_bit_v6(hash) & 1 != 0;
+            if found & SHORTER != 0 {
+                prefixes |= gate.shorter(upper);
             }
             Near { hosts, prefixes }
         }
     }
 }
+
+/// What [`Gate::shorter`] says.
+#[inline(always)]
+pub fn shorter<G: Gate + ?Sized>(gate: &G, upper: u64) -> bool {
+    let (seed, words, classes) = (gate.seed(), gate.words(), gate.classes());
+    let mut near = false;
+    for (bit, class) in CLASSES.into_iter().enumerate() {
+        if classes & (1 << bit) != 0 {
+            let hash = hash(seed, upper & upper_mask(class), class);
+            near |= gate.word(word_v6(words, hash)) >> 48 >> prefix_bit_v6(hash) & 1 != 0;
+        }
+    }
+    near
+}
+
+/// Set in every word as long as there are IPv6 prefixes shorter than a /64. IPv4 prefixes in 240.0.0.0/4, which sends nothing
+/// (RFC 1112 section 4), have the same bit.
+pub const SHORTER: u64 = 1 << 63;
 
 /// The first bit of the lane of prefixes; the 16 parts of the IPv4 space have one each.
 const PREFIXES: u64 = 1 << 48;
@@ -179,8 +201,15 @@ const fn word_v4(words: u32, address: u32) -> u32 {
 }
 
 #[inline(always)]
-const fn word_v6(key: Key, hash: u64) -> u32 {
-    (hash >> 43) as u32 & key.words.wrapping_sub(1)
+#[expect(clippy::cast_possible_truncation, reason = "of a hash, any bits will do")]
+const fn word_v6(words: u32, hash: u64) -> u32 {
+    (hash >> 29) as u32 & words.wrapping_sub(1)
+}
+
+/// Which of the eight bits a network has in the lane of prefixes.
+#[inline(always)]
+const fn prefix_bit_v6(hash: u64) -> u32 {
+    (hash >> 49) as u32 & 7
 }
 
 /// Neighbours become strangers, in the upper bits.
@@ -193,7 +222,7 @@ const fn spread(address: u32) -> u64 {
 #[inline(always)]
 const fn hash(seed: u64, network: u64, class: u32) -> u64 {
     let mixed = (network ^ seed).wrapping_mul(GOLDEN);
-    (mixed ^ (mixed >> 32) ^ class as u64).wrapping_mul(seed | 1)
+    (mixed ^ (mixed >> 32) ^ (WHOLE - class) as u64).wrapping_mul(seed)
 }
 
 #[inline(always)]
@@ -213,7 +242,30 @@ mod tests {
 
     use super::*;
 
-    const KEY: Key = Key { seed: 0x0123_4567_89ab_cdef, classes: 0, words: words((1 << 20) + (1 << 18)) };
+    const KEY: Key = Key { seed: 0x0123_4567_89ab_cdef, words: words((1 << 20) + (1 << 18)) };
+
+    struct Memory {
+        words: Vec<u64>,
+        classes: u32,
+    }
+
+    impl Gate for Memory {
+        fn words(&self) -> u32 {
+            KEY.words
+        }
+
+        fn seed(&self) -> u64 {
+            KEY.seed
+        }
+
+        fn classes(&self) -> u32 {
+            self.classes
+        }
+
+        fn word(&self, index: u32) -> u64 {
+            self.words[index as usize]
+        }
+    }
 
     fn v4(number: u32) -> Source {
         Source::V4(number.to_be_bytes())
@@ -238,12 +290,12 @@ mod tests {
         let families: [&dyn Fn(u32) -> Source; 2] =
             [&|number| v4(spread(number)), &|number| v6(0x2001_0db8 << 32 | u64::from(spread(number)))];
         for source in families {
-            let mut gate = std::vec![0_u64; KEY.words as usize];
+            let mut gate = Memory { words: std::vec![0; KEY.words as usize], classes: 0 };
             for number in 0..1_000_000 {
                 let Mark { word, bits } = host(KEY, source(number));
-                gate[word as usize] |= bits;
+                gate.words[word as usize] |= bits;
             }
-            let near = |number| near(source(number), KEY.words, || KEY, |word| gate[word as usize]);
+            let near = |number| near(&gate, source(number));
             assert!((0..1_000_000).all(|number| near(number).hosts));
             let strangers = (1_000_000..2_000_000).filter(|number| near(*number) != Near::NOTHING).count();
             assert!((10_000..20_000).contains(&strangers), "{strangers} of a million, {:?}", source(1));
@@ -275,7 +327,7 @@ mod tests {
             let source = |low: u64| v6(0x2001_0db8_0000_0000 | low);
             (0..10_000).map(|low| host(Key { seed, ..KEY }, source(low)).word).collect::<Vec<_>>()
         };
-        let (one, other) = (words(1), words(2));
+        let (one, other) = (words(0x0123_4567_89ab_cdef), words(0x0123_4567_89ab_cdf1));
         let distinct: BTreeSet<_> = one.iter().collect();
         // Of 10,000 at random in 262,144 words, 190 meet another one.
         assert!(distinct.len() > 9_700, "{}", distinct.len());
@@ -286,9 +338,12 @@ mod tests {
     fn a_short_prefix_is_seen_only_while_its_class_is_in_use() {
         let upper = 0x2001_0db8_0000_0001;
         let mark = prefix_v6(KEY, upper, class_of(40));
-        let word = |index| if index == mark.word { mark.bits } else { 0 };
-        let ask = |classes| near(v6(upper), KEY.words, || Key { classes, ..KEY }, word);
-        assert_eq!(ask(0b10), Near { hosts: false, prefixes: true });
-        assert_eq!(ask(0), Near::NOTHING);
+        let mut gate = Memory { words: std::vec![0; KEY.words as usize], classes: 0b10 };
+        gate.words[mark.word as usize] |= mark.bits;
+        assert_eq!(near(&gate, v6(upper)), Near::NOTHING, "nothing says that there are shorter prefixes");
+        gate.words.iter_mut().for_each(|word| *word |= SHORTER);
+        assert_eq!(near(&gate, v6(upper)), Near { hosts: false, prefixes: true });
+        gate.classes = 0b101;
+        assert_eq!(near(&gate, v6(upper)), Near::NOTHING, "another class");
     }
 }

@@ -4,6 +4,8 @@
 //! entry, then the prefixes around it. Only when a live one is found do never-block, ports, grace and courtesy matter.
 //! An ended entry hides nothing: behind an ended prefix the next shorter one is looked for.
 
+use core::hint::black_box;
+
 use crate::abi::mode;
 use crate::gate::Near;
 use crate::limits::{COURTESY, NESTED_PREFIXES};
@@ -106,9 +108,12 @@ pub fn judge_near<T: Tables>(
         return Judgement::pass(Reason::Innocent, 0);
     }
     let now = tables.now();
+    // Said also where there is no host: the compiler may compare before it asks whether there is one, and the verifier lets
+    // nothing be read that was never written.
+    let until = black_box(host.map_or(0, |found| found.until));
     let (found, reason) = match host {
         // A live host needs no second opinion.
-        Some(found) if found.until > now => (found, Reason::DropHost),
+        Some(found) if until > now => (found, Reason::DropHost),
         _ => match if near.prefixes { tables.prefix(source, now) } else { Around::Nothing } {
             Around::Live(found) => (found, Reason::DropPrefix),
             Around::Nothing if host.is_none() => return Judgement::pass(Reason::Innocent, now),

@@ -68,10 +68,11 @@ pub enum Parsed {
     Unparsed,
 }
 
-const ETHER_IPV4: u16 = 0x0800;
-const ETHER_IPV6: u16 = 0x86dd;
-const ETHER_VLAN: u16 = 0x8100;
-const ETHER_QINQ: u16 = 0x88a8;
+// As they lie in the frame.
+const ETHER_IPV4: u16 = 0x0800_u16.to_be();
+const ETHER_IPV6: u16 = 0x86dd_u16.to_be();
+const ETHER_VLAN: u16 = 0x8100_u16.to_be();
+const ETHER_QINQ: u16 = 0x88a8_u16.to_be();
 
 const HOP_BY_HOP: u8 = 0;
 const TCP: u8 = 6;
@@ -91,7 +92,7 @@ pub fn parse<C: Cursor + ?Sized>(frame: &C) -> Parsed {
     let Some(mut kind) = frame.read::<2>(12) else { return Parsed::Unparsed };
     let mut start = 14;
     for _ in 0..VLAN_TAGS {
-        if !matches!(u16::from_be_bytes(kind), ETHER_VLAN | ETHER_QINQ) {
+        if !matches!(u16::from_ne_bytes(kind), ETHER_VLAN | ETHER_QINQ) {
             break;
         }
         match frame.read::<2>(start + 2) {
@@ -100,7 +101,7 @@ pub fn parse<C: Cursor + ?Sized>(frame: &C) -> Parsed {
         }
         start += 4;
     }
-    match u16::from_be_bytes(kind) {
+    match u16::from_ne_bytes(kind) {
         // RFC 791 section 3.1.
         ETHER_IPV4 => match frame.read::<4>(start + 12) {
             Some(address) => {

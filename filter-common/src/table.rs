@@ -30,7 +30,7 @@ pub struct Slot<V> {
 /// What a table is read by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// The secret of the hash.
+    /// The secret of the hash; odd.
     pub seed: u64,
     /// How many buckets there are.
     pub buckets: u32,
@@ -58,7 +58,7 @@ impl Place {
     pub const fn of(key: u64, shape: Shape) -> Self {
         let Shape { seed, buckets } = shape;
         let first = mix(key ^ seed, GOLDEN);
-        let second = mix(first, seed | 1);
+        let second = mix(first, seed);
         Self {
             buckets: [scale(first, buckets), scale(second, buckets)],
             tag: TAKEN | (second >> 24 & 0xff) as u8,

@@ -6,7 +6,6 @@
 //! [`generator`] does the same and sends the frame off. [`trie`] is the design of most published block lists. [`glance`] is
 //! the least that any design can do which remembers more than a cache holds: one load; [`plunge`] drops after it.
 #![no_std]
-#![feature(asm_experimental_arch)]
 #![no_main]
 #![expect(
     unreachable_pub,
@@ -15,8 +14,6 @@
 )]
 
 mod cursor;
-
-use core::arch::asm;
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, xdp_action};
 use aya_ebpf::helpers::generated::bpf_redirect;
@@ -28,20 +25,6 @@ use cursor::Frame;
 use filter_common::abi::{Counter, PrefixV6};
 use filter_common::gate;
 use filter_common::packet::{Parsed, Source, parse};
-
-/// Writes a word whole. Written byte by byte, as Rust writes what may lie anywhere, a source could not be read again
-/// before all its bytes have reached the cache: a wait that no frame of a network card knows, and that a program which
-/// reads its frame would pay and the empty one would not.
-macro_rules! store {
-    ($type:literal, $address:expr, $word:expr) => {
-        asm!(
-            concat!("*(", $type, " *)({address} + 0) = {word}"),
-            address = in(reg) $address,
-            word = in(reg) $word,
-            options(nostack, preserves_flags),
-        )
-    };
-}
 
 /// The sources that take turns, as their bytes lie in memory: an IPv6 address, or an IPv4 address followed by the checksum
 /// of its header. In turn and not at random, so that the processor fetches the next one ahead and the price of a miss
@@ -168,16 +151,18 @@ fn turn(context: &XdpContext) -> Option<u32> {
     if start + 38 > context.data_end() {
         return None;
     }
-    // SAFETY: the first 38 bytes of the frame are there, as was just checked, and the processor writes words anywhere.
+    // SAFETY: the first 38 bytes of the frame are there, as was just checked. Each store is of a whole word: written byte by
+    // byte, a source could not be read again before all its bytes have reached the cache, a wait that no frame of a network
+    // card knows.
     unsafe {
         match *((start + 12) as *const [u8; 2]) {
             [0x08, 0x00] => {
-                store!("u16", start + 24, seat[0] >> 32);
-                store!("u32", start + 26, seat[0]);
+                ((start + 24) as *mut u16).write_unaligned((seat[0] >> 32) as u16);
+                ((start + 26) as *mut u32).write_unaligned(seat[0] as u32);
             }
             _ => {
-                store!("u64", start + 22, seat[0]);
-                store!("u64", start + 30, seat[1]);
+                ((start + 22) as *mut u64).write_unaligned(seat[0]);
+                ((start + 30) as *mut u64).write_unaligned(seat[1]);
             }
         }
     }

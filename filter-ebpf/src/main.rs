@@ -4,7 +4,6 @@
 //! the maps; what is here is the way to the frame's bytes ([`cursor`]), the way into the maps ([`tables`]), the time
 //! ([`clock`]), counting, and telling user space of drops ([`report`]).
 #![no_std]
-#![feature(asm_experimental_arch)]
 #![no_main]
 #![expect(
     unreachable_pub,

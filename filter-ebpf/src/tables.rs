@@ -5,13 +5,13 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::maps::Array;
 use aya_ebpf::maps::lpm_trie::Key;
-use filter_common::abi::{BlockEntry, NeverEntry, Settings, host, mode, port_bit};
-use filter_common::gate::{self, Near};
+use filter_common::abi::{BlockEntry, NeverEntry, PrefixV6, Settings, host, mode, port_bit};
+use filter_common::gate::{self, Gate, Near};
 use filter_common::judge::{Around, Found, Tables, walk};
 use filter_common::limits::{NEVER, REPORT_AGAIN};
 use filter_common::packet::Source;
 use filter_common::prefixes::{self, Search};
-use filter_common::table::{self, Place};
+use filter_common::table::{self, Place, Shape};
 
 use crate::clock;
 use crate::maps::{
@@ -33,18 +33,12 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn near_block(&self, source: Source) -> Near {
-        let words = loaded(&BLOCK_GATE_WORDS);
-        gate::near(source, words, || present_settings().block_gate(), |index| word(&BLOCK_GATE, index))
+        gate::near(&Blocks, source)
     }
 
     #[inline(always)]
     fn near_never(&self, source: Source) -> Near {
-        gate::near(
-            source,
-            gate::NEVER_WORDS,
-            || present_settings().never_gate(),
-            |index| word(&NEVER_GATE, index),
-        )
+        gate::near(&Nevers, source)
     }
 
     #[inline(always)]
@@ -80,7 +74,7 @@ impl Tables for Maps {
                 Around::Nothing => Around::Nothing,
             },
             Source::V6(address) => walk(128, now, |longest| {
-                let entry = BLOCK_PREFIXES_V6.get(Key::new(longest, address))?.get();
+                let entry = BLOCK_PREFIXES_V6.get(&KeyV6::new(longest, address).key)?.get();
                 let found = found(entry);
                 // SAFETY: as in `found`.
                 Some((found, found.until, unsafe { (*entry).prefix_len }.into()))
@@ -103,7 +97,7 @@ impl Tables for Maps {
             Source::V4(address) => matches!(search::<Nevers>(address, now), Around::Live(_)),
             Source::V6(address) => {
                 let at = |longest| {
-                    let entry = NEVER_PREFIXES_V6.get(Key::new(longest, address))?;
+                    let entry = NEVER_PREFIXES_V6.get(&KeyV6::new(longest, address).key)?;
                     Some(((), entry.until, entry.prefix_len))
                 };
                 matches!(walk(128, now, at), Around::Live(()))
@@ -131,6 +125,20 @@ impl Tables for Maps {
     }
 }
 
+/// A key whose address lies where two words can be stored at once; the verifier takes no other place of the stack for them.
+#[repr(C, align(8))]
+struct KeyV6 {
+    _gap: u32,
+    key: Key<PrefixV6>,
+}
+
+impl KeyV6 {
+    #[inline(always)]
+    const fn new(longest: u32, address: PrefixV6) -> Self {
+        Self { _gap: 0, key: Key::new(longest, address) }
+    }
+}
+
 #[inline(always)]
 fn word(words: &Array<u64>, index: u32) -> u64 {
     words.get(index).copied().unwrap_or(0)
@@ -139,7 +147,7 @@ fn word(words: &Array<u64>, index: u32) -> u64 {
 /// The entry of a key in a table.
 #[inline(always)]
 fn slot<V>(slots: &Slots<V>, tags: &Tags, buckets: u32, key: u64) -> Option<*mut V> {
-    let place = Place::of(key, present_settings().table(buckets));
+    let place = Place::of(key, Shape { seed: loaded(&SEED), buckets });
     place.find(
         |bucket| word(tags, bucket),
         |index| {
@@ -183,6 +191,34 @@ impl List for Blocks {
     }
 }
 
+impl Gate for Blocks {
+    #[inline(always)]
+    fn words(&self) -> u32 {
+        loaded(&BLOCK_GATE_WORDS)
+    }
+
+    #[inline(always)]
+    fn seed(&self) -> u64 {
+        loaded(&SEED)
+    }
+
+    #[inline(always)]
+    fn classes(&self) -> u32 {
+        present_settings().block_classes
+    }
+
+    #[inline(always)]
+    fn word(&self, index: u32) -> u64 {
+        word(&BLOCK_GATE, index)
+    }
+
+    /// Not where innocents of other families and lists would have to make room for it.
+    #[inline(never)]
+    fn shorter(&self, upper: u64) -> bool {
+        gate::shorter(self, upper)
+    }
+}
+
 struct Nevers;
 
 impl List for Nevers {
@@ -199,6 +235,28 @@ impl List for Nevers {
     fn until(entry: *mut NeverEntry) -> u64 {
         // SAFETY: as in `found`.
         unsafe { (*entry).until }
+    }
+}
+
+impl Gate for Nevers {
+    #[inline(always)]
+    fn words(&self) -> u32 {
+        gate::NEVER_WORDS
+    }
+
+    #[inline(always)]
+    fn seed(&self) -> u64 {
+        loaded(&SEED)
+    }
+
+    #[inline(always)]
+    fn classes(&self) -> u32 {
+        present_settings().never_classes
+    }
+
+    #[inline(always)]
+    fn word(&self, index: u32) -> u64 {
+        word(&NEVER_GATE, index)
     }
 }
 
@@ -223,8 +281,11 @@ unsafe extern "C" fn step<L: List>(_turn: u32, context: *mut c_void) -> i64 {
     (!goes_on).into()
 }
 
-// How large the maps are: written into the program when it is loaded, for the settings would be one look more.
+// How large the maps are, and the secret of gates and tables, odd: written into the program when it is loaded, for the
+// settings would be one look more.
 
+#[unsafe(no_mangle)]
+static SEED: u64 = 0;
 #[unsafe(no_mangle)]
 static BLOCK_GATE_WORDS: u32 = 0;
 #[unsafe(no_mangle)]
@@ -235,7 +296,7 @@ static BLOCK_SCOPES_V6_BUCKETS: u32 = 0;
 static BLOCK_PREFIXES_V4_BUCKETS: u32 = 0;
 
 #[inline(always)]
-fn loaded(number: &'static u32) -> u32 {
+fn loaded<N: Copy>(number: &'static N) -> N {
     // SAFETY: a static of its own type; read as memory, because the loader has written it since it was compiled.
     unsafe { core::ptr::read_volatile(&raw const *number) }
 }

@@ -38,7 +38,7 @@ impl Book {
     /// An empty book for a gate that is read by this key.
     pub fn new(key: Key) -> Self {
         Self {
-            key: Key { classes: 0, ..key },
+            key,
             hosts_v4: HashSet::new(),
             scopes_v6: HashSet::new(),
             prefixes: HashSet::new(),
@@ -117,8 +117,14 @@ impl Book {
             Place::PrefixV6(network) => {
                 let class = gate::class_of(network.prefix_len().into());
                 if let Some(place) = CLASSES.iter().position(|other| *other == class) {
+                    let before = self.classes();
                     let count = &mut self.classes[place];
                     *count = if up { *count + 1 } else { *count - 1 };
+                    if (before == 0) != (self.classes() == 0) {
+                        for word in 0..self.key.words {
+                            self.mark(Mark { word, bits: gate::SHORTER }, up, bits);
+                        }
+                    }
                 }
                 let upper = gate::upper(network.network().octets());
                 self.mark(gate::prefix_v6(self.key, upper, class), up, bits);
@@ -181,7 +187,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    const KEY: Key = Key { seed: 0x0123_4567_89ab_cdef, classes: 0, words: 1 << 12 };
+    const KEY: Key = Key { seed: 0x0123_4567_89ab_cdef, words: 1 << 12 };
 
     /// A gate that also notices bits that are set twice or cleared in vain.
     #[derive(Debug, Default, PartialEq, Eq)]
@@ -204,9 +210,32 @@ pub(crate) mod tests {
         }
     }
 
+    struct Reader<'gate> {
+        bits: &'gate Memory,
+        classes: u32,
+    }
+
+    impl gate::Gate for Reader<'_> {
+        fn words(&self) -> u32 {
+            KEY.words
+        }
+
+        fn seed(&self) -> u64 {
+            KEY.seed
+        }
+
+        fn classes(&self) -> u32 {
+            self.classes
+        }
+
+        fn word(&self, index: u32) -> u64 {
+            self.bits.word(index)
+        }
+    }
+
     impl Memory {
         fn near(&self, address: IpAddr, classes: u32) -> Near {
-            gate::near(source(address), KEY.words, || Key { classes, ..KEY }, |word| self.word(word))
+            gate::near(&Reader { bits: self, classes }, source(address))
         }
 
         pub(crate) fn word(&self, word: u32) -> u64 {

@@ -120,6 +120,7 @@ impl Filter {
             }
             Err(error) => return Err(error),
         };
+        let seed = maps::seed(directory)?;
         let mut loader = EbpfLoader::new();
         let tables = [&maps::BLOCK.hosts_v4, &maps::BLOCK.scopes_v6, &maps::BLOCK.prefixes_v4];
         for ((names, global), buckets) in tables.into_iter().zip(maps::BUCKETS).zip(&buckets) {
@@ -132,11 +133,12 @@ impl Filter {
             .map_max_entries(maps::BLOCK.prefixes_v6, prefixes)
             .map_max_entries(maps::BLOCK.gate, words)
             .override_global("BLOCK_GATE_WORDS", &words, true)
+            .override_global("SEED", &seed, true)
             .default_map_pin_directory(directory)
             .load(OBJECT)
             .map_err(|error| KernelError::loading(&error, directory))?;
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
-        Maps::found(directory, wanted.capacity)?;
+        Maps::found(directory, seed, wanted.capacity)?;
         let mut maps = Maps::open(directory)?;
         let mut settings = write_ports(&mut maps, wanted)?;
         let room = [fill::room(&maps.blocks)?, fill::room(&maps.nevers)?];

@@ -34,6 +34,31 @@ pub(super) struct List<V: Pod> {
     pub(super) gate: Array<MapData, u64>,
 }
 
+/// A gate as it stands in its map.
+struct GateView<'list> {
+    words: &'list Array<MapData, u64>,
+    key: gate::Key,
+    classes: u32,
+}
+
+impl gate::Gate for GateView<'_> {
+    fn words(&self) -> u32 {
+        self.key.words
+    }
+
+    fn seed(&self) -> u64 {
+        self.key.seed
+    }
+
+    fn classes(&self) -> u32 {
+        self.classes
+    }
+
+    fn word(&self, index: u32) -> u64 {
+        self.words.get(&index, 0).unwrap_or(0)
+    }
+}
+
 impl<V: Pod> List<V> {
     /// Opens the pins; sizes that are not those of the types are another layout.
     pub(super) fn open(
@@ -54,8 +79,8 @@ impl<V: Pod> List<V> {
     }
 
     /// What the gate says about a source.
-    pub(super) fn near(&self, source: Source, key: gate::Key) -> Near {
-        gate::near(source, key.words, || key, |index| self.gate.get(&index, 0).unwrap_or(0))
+    pub(super) fn near(&self, source: Source, key: gate::Key, classes: u32) -> Near {
+        gate::near(&GateView { words: &self.gate, key, classes }, source)
     }
 
     /// The value for exactly this host or /64.

@@ -112,26 +112,29 @@ impl Maps {
 
     /// Gives maps that have just been made their secret and their room; others keep theirs. Before that, nothing can be
     /// written to them that could be found again.
-    pub(super) fn found(directory: &Path, capacity: Capacity) -> Result<(), KernelError> {
+    pub(super) fn found(directory: &Path, seed: u64, capacity: Capacity) -> Result<(), KernelError> {
         let mut settings = open_settings(directory)?;
         let present = read(&settings)?;
         if present.seed != 0 {
             return Ok(());
         }
         let Capacity { hosts_v4, scopes_v6, prefixes } = capacity;
-        let founded = Settings {
-            layout_version: LAYOUT_VERSION,
-            seed: secret::number(),
-            hosts_v4,
-            scopes_v6,
-            prefixes,
-            ..present
-        };
+        let founded =
+            Settings { layout_version: LAYOUT_VERSION, seed, hosts_v4, scopes_v6, prefixes, ..present };
         settings.set(0, founded, 0).map_err(|error| KernelError::map(SETTINGS, error))
     }
 
     pub(super) fn settings(&self) -> Result<Settings, KernelError> {
         read(&self.settings)
+    }
+}
+
+/// The secret that maps in a directory have, or if there are none yet, one for them. Odd, and never 0.
+pub(super) fn seed(directory: &Path) -> Result<u64, KernelError> {
+    match open_settings(directory).and_then(|settings| read(&settings)) {
+        Ok(Settings { seed: 0, .. }) | Err(KernelError::NotLoaded(_)) => Ok(secret::number()),
+        Ok(Settings { seed, .. }) => Ok(seed),
+        Err(error) => Err(error),
     }
 }
 
@@ -196,11 +199,15 @@ impl Tables for Maps {
     type Entry = BlockEntry;
 
     fn near_block(&self, source: Source) -> Near {
-        Self::settings(self).map_or(Near::NOTHING, |settings| self.blocks.near(source, settings.block_gate()))
+        Self::settings(self).map_or(Near::NOTHING, |settings| {
+            self.blocks.near(source, settings.block_gate(), settings.block_classes)
+        })
     }
 
     fn near_never(&self, source: Source) -> Near {
-        Self::settings(self).map_or(Near::NOTHING, |settings| self.nevers.near(source, settings.never_gate()))
+        Self::settings(self).map_or(Near::NOTHING, |settings| {
+            self.nevers.near(source, settings.never_gate(), settings.never_classes)
+        })
     }
 
     fn settings(&self) -> (u32, bool) {
