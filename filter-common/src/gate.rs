@@ -6,9 +6,9 @@
 //!
 //! A word belongs to many networks, IPv4 /24s and IPv6 /64s. Three of its lanes of 16 bits are for hosts: each blocked one
 //! has a bit in each. The fourth is for prefixes: whatever touches a network has one bit there, of sixteen for IPv4 and of
-//! eight for IPv6. So one load answers for hosts and prefixes, and tells a source from its blocked neighbours. With 16 bits for each host, one innocent in sixty is
-//! taken for somebody near. That is what matters: the processor goes on with the packets behind a load that has not come back
-//! yet, and each branch that then goes the other way costs it all of them.
+//! eight for IPv6. So one load answers for hosts and prefixes, and tells a source from its blocked neighbours. With 16 bits
+//! for each host, one innocent in sixty is taken for somebody near. That is what matters: the processor goes on with the
+//! packets behind a load that has not come back yet, and each branch that then goes the other way costs it all of them.
 //!
 //! An IPv4 /24 finds its word by its own bits. Those that share one lie far apart, and whoever wants to slow a stranger down
 //! would have to be blocked in such places. IPv6 has more networks than anybody can count, so their words lie at a keyed
