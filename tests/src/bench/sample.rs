@@ -28,6 +28,7 @@ impl Sample {
     }
 
     /// How many times another's figure it is, round by round: what disturbed a round disturbed both.
+    #[must_use]
     pub fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
     }

@@ -70,11 +70,11 @@ fn each_script_comes_out_as_it_says_however_it_is_cut() {
             if !script.transports.contains(&transport) {
                 continue;
             }
-            let judged = cuts.into_iter().map(|cut| {
+            let mut judged = cuts.into_iter().map(|cut| {
                 let outcome = script.play(session(&script.service).with_tls(tls), cut, cut);
                 script.judge(&outcome).map_err(|wrong| format!("{}, cut at {cut}: {wrong}", transport.name()))
             });
-            wrong.extend(judged.filter_map(Result::err).next());
+            wrong.extend(judged.find_map(Result::err));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
