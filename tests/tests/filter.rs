@@ -10,6 +10,7 @@ use filter_tests::client::{Attempt, Client};
 use filter_tests::in_world;
 use filter_tests::process::wait_until;
 use filter_tests::world::{GATEWAY_V4, World};
+use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 /// An agent with more settings in the section `[kernel]`.
@@ -203,6 +204,12 @@ fn the_maps_can_be_read_in_part_and_status_knows_the_kernels_totals() {
         ensure!(around == ["203.0.113.32/28", "203.0.113.37/32"], "{around:?}");
         ensure!(dumped(&["--network", "203.0.0.0/16"])?.len() == 3, "what lies inside is wanted, too");
         ensure!(dumped(&["--hit"])? == ["203.0.113.36/32"], "{:?}", dumped(&["--hit"]));
+        ask(world, &["block", "add", "2001:db8:8000::/33"])?;
+        let maps = ask(world, &["maps", "list"])?;
+        let is_gate = |map: &&Value| map["name"] == "BLOCK_GATE";
+        let gate = maps["maps"].as_array().and_then(|maps| maps.iter().find(is_gate));
+        // Six for two hosts, one or two for each of the prefixes; not one in each word, as the short prefix needs.
+        ensure!(gate.is_some_and(|gate| (8..16).contains(&gate["entries"].as_u64().unwrap_or(0))), "{maps}");
         let status = ask(world, &["status"])?;
         ensure!(status["kernel"]["dropped"].as_u64() > Some(0), "{status}");
         let place = &status["interfaces"][0];

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use aya::Pod;
 use aya::maps::{Array, MapData};
-use filter_common::gate::Key;
+use filter_common::gate::{Key, SHORTER};
 use filter_common::prefixes;
 use filter_core::gate::Book;
 use filter_core::lengths::Lengths;
@@ -16,11 +16,12 @@ use super::fill::{Held, place};
 use super::list::List;
 use super::words::{Wanted, Words};
 
-/// How many bits of a gate are set. Read a word at a time by system call it would take a second, so the gate is mapped.
+/// How many bits of a gate entries have set, without [`SHORTER`], which every word has or none. Read a word at a time by system
+/// call it would take a second, so the gate is mapped.
 pub(super) fn bits(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
     let words = Words::of("a gate", gate)?;
     let word = |index| words.word(index).map_or(0, |word| word.load(Ordering::Relaxed));
-    Ok((0..gate.len() as usize).map(|index| u64::from(word(index).count_ones())).sum())
+    Ok((0..gate.len() as usize).map(|index| u64::from((word(index) & !SHORTER).count_ones())).sum())
 }
 
 /// What lies in front of one list, with the books of what stands behind its bits.
