@@ -89,6 +89,35 @@ pub struct Mark {
     pub bits: u64,
 }
 
+/// A gate outside the kernel, whose words are read by a function.
+#[derive(Debug, Clone, Copy)]
+pub struct View<W> {
+    /// What it is written by.
+    pub key: Key,
+    /// The classes in use, as bits.
+    pub classes: u32,
+    /// Reads a word.
+    pub word: W,
+}
+
+impl<W: Fn(u32) -> u64> Gate for View<W> {
+    fn words(&self) -> u32 {
+        self.key.words
+    }
+
+    fn seed(&self) -> u64 {
+        self.key.seed
+    }
+
+    fn classes(&self) -> u32 {
+        self.classes
+    }
+
+    fn word(&self, index: u32) -> u64 {
+        (self.word)(index)
+    }
+}
+
 /// The mark of a host: of an IPv4 address, or of the /64 that an IPv6 address lies in.
 #[inline(always)]
 pub const fn host(key: Key, source: Source) -> Mark {
@@ -173,8 +202,8 @@ pub fn shorter<G: Gate + ?Sized>(gate: &G, upper: u64) -> bool {
     near
 }
 
-/// Set in every word as long as there are IPv6 prefixes shorter than a /64. IPv4 prefixes in 240.0.0.0/4, which sends nothing
-/// (RFC 1112 section 4), have the same bit.
+/// Set in every word as long as there are IPv6 prefixes shorter than a /64. It is also the bit of IPv4 prefixes that touch
+/// 240.0.0.0/4, which sends nothing (RFC 1112 section 4), and then set in every word, too: nobody has to count it by the word.
 pub const SHORTER: u64 = 1 << 63;
 
 /// The first bit of the lane of prefixes; the 16 parts of the IPv4 space have one each.
@@ -244,27 +273,8 @@ mod tests {
 
     const KEY: Key = Key { seed: 0x0123_4567_89ab_cdef, words: words((1 << 20) + (1 << 18)) };
 
-    struct Memory {
-        words: Vec<u64>,
-        classes: u32,
-    }
-
-    impl Gate for Memory {
-        fn words(&self) -> u32 {
-            KEY.words
-        }
-
-        fn seed(&self) -> u64 {
-            KEY.seed
-        }
-
-        fn classes(&self) -> u32 {
-            self.classes
-        }
-
-        fn word(&self, index: u32) -> u64 {
-            self.words[index as usize]
-        }
+    fn gate(words: &[u64], classes: u32) -> View<impl Fn(u32) -> u64> {
+        View { key: KEY, classes, word: |index| words[index as usize] }
     }
 
     fn v4(number: u32) -> Source {
@@ -290,12 +300,12 @@ mod tests {
         let families: [&dyn Fn(u32) -> Source; 2] =
             [&|number| v4(spread(number)), &|number| v6(0x2001_0db8 << 32 | u64::from(spread(number)))];
         for source in families {
-            let mut gate = Memory { words: std::vec![0; KEY.words as usize], classes: 0 };
+            let mut words = std::vec![0; KEY.words as usize];
             for number in 0..1_000_000 {
                 let Mark { word, bits } = host(KEY, source(number));
-                gate.words[word as usize] |= bits;
+                words[word as usize] |= bits;
             }
-            let near = |number| near(&gate, source(number));
+            let near = |number| near(&gate(&words, 0), source(number));
             assert!((0..1_000_000).all(|number| near(number).hosts));
             let strangers = (1_000_000..2_000_000).filter(|number| near(*number) != Near::NOTHING).count();
             assert!((10_000..20_000).contains(&strangers), "{strangers} of a million, {:?}", source(1));
@@ -338,12 +348,14 @@ mod tests {
     fn a_short_prefix_is_seen_only_while_its_class_is_in_use() {
         let upper = 0x2001_0db8_0000_0001;
         let mark = prefix_v6(KEY, upper, class_of(40));
-        let mut gate = Memory { words: std::vec![0; KEY.words as usize], classes: 0b10 };
-        gate.words[mark.word as usize] |= mark.bits;
-        assert_eq!(near(&gate, v6(upper)), Near::NOTHING, "nothing says that there are shorter prefixes");
-        gate.words.iter_mut().for_each(|word| *word |= SHORTER);
-        assert_eq!(near(&gate, v6(upper)), Near { hosts: false, prefixes: true });
-        gate.classes = 0b101;
-        assert_eq!(near(&gate, v6(upper)), Near::NOTHING, "another class");
+        let mut words = std::vec![0; KEY.words as usize];
+        words[mark.word as usize] |= mark.bits;
+        let silent = near(&gate(&words, 0b10), v6(upper));
+        assert_eq!(silent, Near::NOTHING, "nothing says that there are shorter prefixes");
+        for word in &mut words {
+            *word |= SHORTER;
+        }
+        assert_eq!(near(&gate(&words, 0b10), v6(upper)), Near { hosts: false, prefixes: true });
+        assert_eq!(near(&gate(&words, 0b101), v6(upper)), Near::NOTHING, "another class");
     }
 }

@@ -6,9 +6,9 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
-use filter_common::gate::{self, CLASSES, Key, LENGTH_V4, Mark};
+use filter_common::gate::{self, CLASSES, Key, LENGTH_V4, Mark, SHORTER};
 use filter_common::packet::Source;
 use hashbrown::HashSet;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -32,10 +32,12 @@ pub struct Book {
     /// there, and its bit is set for good: with bits that a secret chooses, nobody will see that.
     needs: Vec<u16>,
     classes: [u32; CLASSES.len()],
+    /// Entries behind [`SHORTER`].
+    shorter: u32,
 }
 
 impl Book {
-    /// An empty book for a gate that is read by this key.
+    /// An empty book for a gate with this key.
     pub fn new(key: Key) -> Self {
         Self {
             key,
@@ -44,6 +46,7 @@ impl Book {
             prefixes: HashSet::new(),
             needs: vec![0; key.words as usize * 64],
             classes: [0; CLASSES.len()],
+            shorter: 0,
         }
     }
 
@@ -111,23 +114,33 @@ impl Book {
                 let networks = 1_u32 << LENGTH_V4.saturating_sub(network.prefix_len().into());
                 for number in 0..networks {
                     let address = first | number << (32 - LENGTH_V4);
-                    self.mark(gate::prefix_v4(self.key, address), up, bits);
+                    let mark = gate::prefix_v4(self.key, address);
+                    if mark.bits != SHORTER {
+                        self.mark(mark, up, bits);
+                    }
+                }
+                if network.broadcast() >= RESERVED {
+                    self.mark_all(up, bits);
                 }
             }
             Place::PrefixV6(network) => {
                 let class = gate::class_of(network.prefix_len().into());
                 if let Some(place) = CLASSES.iter().position(|other| *other == class) {
-                    let before = self.classes();
-                    let count = &mut self.classes[place];
-                    *count = if up { *count + 1 } else { *count - 1 };
-                    if (before == 0) != (self.classes() == 0) {
-                        for word in 0..self.key.words {
-                            self.mark(Mark { word, bits: gate::SHORTER }, up, bits);
-                        }
-                    }
+                    step(&mut self.classes[place], up);
+                    self.mark_all(up, bits);
                 }
                 let upper = gate::upper(network.network().octets());
                 self.mark(gate::prefix_v6(self.key, upper, class), up, bits);
+            }
+        }
+    }
+
+    /// Counts an entry behind [`SHORTER`], and writes it into all words when the first comes and the last goes.
+    fn mark_all(&mut self, up: bool, bits: &mut dyn Bits) {
+        step(&mut self.shorter, up);
+        if self.shorter == u32::from(up) {
+            for word in 0..self.key.words {
+                if up { bits.set(word, SHORTER) } else { bits.clear(word, SHORTER) }
             }
         }
     }
@@ -155,6 +168,14 @@ impl Book {
         }
     }
 }
+
+/// One entry more or less.
+const fn step(count: &mut u32, up: bool) {
+    *count = if up { *count + 1 } else { *count - 1 };
+}
+
+/// The part of the IPv4 space whose prefix bit is [`SHORTER`].
+const RESERVED: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 0);
 
 /// Where an entry is kept, and so what it needs of the gate.
 #[derive(Debug, Clone, Copy)]
@@ -210,32 +231,9 @@ pub(crate) mod tests {
         }
     }
 
-    struct Reader<'gate> {
-        bits: &'gate Memory,
-        classes: u32,
-    }
-
-    impl gate::Gate for Reader<'_> {
-        fn words(&self) -> u32 {
-            KEY.words
-        }
-
-        fn seed(&self) -> u64 {
-            KEY.seed
-        }
-
-        fn classes(&self) -> u32 {
-            self.classes
-        }
-
-        fn word(&self, index: u32) -> u64 {
-            self.bits.word(index)
-        }
-    }
-
     impl Memory {
         fn near(&self, address: IpAddr, classes: u32) -> Near {
-            gate::near(&Reader { bits: self, classes }, source(address))
+            gate::near(&gate::View { key: KEY, classes, word: |index| self.word(index) }, source(address))
         }
 
         pub(crate) fn word(&self, word: u32) -> u64 {
@@ -324,6 +322,25 @@ pub(crate) mod tests {
             book.remove(&network, &mut bits);
             assert!(bits.0.is_empty() && book.is_empty() && book.classes() == 0);
         }
+    }
+
+    #[test]
+    fn the_bit_that_all_words_share_goes_with_the_last_entry_behind_it() {
+        let (mut book, mut bits) = (Book::new(KEY), Memory::default());
+        let [short, reserved] = ["2001:db8::/32", "240.1.2.0/23"].map(|text| text.parse().unwrap());
+        let near = |book: &Book, bits: &Memory, address: &str| {
+            bits.near(address.parse().unwrap(), book.classes()).prefixes
+        };
+        book.add(&short, &mut bits);
+        book.add(&reserved, &mut bits);
+        assert!(near(&book, &bits, "2001:db8:5::1") && near(&book, &bits, "240.1.3.1"));
+        book.remove(&short, &mut bits);
+        assert!(near(&book, &bits, "240.1.3.1"));
+        book.add(&short, &mut bits);
+        book.remove(&reserved, &mut bits);
+        assert!(near(&book, &bits, "2001:db8:5::1"));
+        book.remove(&short, &mut bits);
+        assert_eq!(bits, Memory::default());
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::fill::{Held, place};
 use super::list::List;
 use super::words::{Wanted, Words};
 
-/// How many bits of a gate entries have set, without [`SHORTER`], which every word has or none. Read a word at a time by system
-/// call it would take a second, so the gate is mapped.
+/// How many bits of a gate are set, without [`SHORTER`], which all words have or none. Read a word at a time by system call it
+/// would take a second, so the gate is mapped.
 pub(super) fn bits(gate: &Array<MapData, u64>) -> Result<u64, KernelError> {
     let words = Words::of("a gate", gate)?;
     let word = |index| words.word(index).map_or(0, |word| word.load(Ordering::Relaxed));

@@ -34,31 +34,6 @@ pub(super) struct List<V: Pod> {
     pub(super) gate: Array<MapData, u64>,
 }
 
-/// A gate as it stands in its map.
-struct GateView<'list> {
-    words: &'list Array<MapData, u64>,
-    key: gate::Key,
-    classes: u32,
-}
-
-impl gate::Gate for GateView<'_> {
-    fn words(&self) -> u32 {
-        self.key.words
-    }
-
-    fn seed(&self) -> u64 {
-        self.key.seed
-    }
-
-    fn classes(&self) -> u32 {
-        self.classes
-    }
-
-    fn word(&self, index: u32) -> u64 {
-        self.words.get(&index, 0).unwrap_or(0)
-    }
-}
-
 impl<V: Pod> List<V> {
     /// Opens the pins; sizes that are not those of the types are another layout.
     pub(super) fn open(
@@ -80,7 +55,8 @@ impl<V: Pod> List<V> {
 
     /// What the gate says about a source.
     pub(super) fn near(&self, source: Source, key: gate::Key, classes: u32) -> Near {
-        gate::near(&GateView { words: &self.gate, key, classes }, source)
+        let word = |index| self.gate.get(&index, 0).unwrap_or(0);
+        gate::near(&gate::View { key, classes, word }, source)
     }
 
     /// The value for exactly this host or /64.

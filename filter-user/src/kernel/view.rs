@@ -32,7 +32,7 @@ pub struct MapView {
     pub kind: &'static str,
     /// Entries at most; of a gate: its bits.
     pub capacity: u32,
-    /// Entries now; of a gate: bits that they have set.
+    /// Entries now; of a gate: bits that are set, without the one that all words share.
     pub entries: u64,
     /// What the kernel accounts for it, in bytes; of tries it counts only keys and values.
     pub memory: Option<u64>,

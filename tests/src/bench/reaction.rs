@@ -5,9 +5,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -43,10 +43,13 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let world = World::new()?;
     let (entries, found) = channel();
     let listener = world.mail.enter(|| Ok(TcpListener::bind((MAIL, 25))?))?;
-    let pins = world.pins().to_path_buf();
-    std::thread::spawn(move || serve(&listener, &pins, &entries));
+    let kernel = Arc::new(OnceLock::new());
+    let maps = Arc::clone(&kernel);
+    std::thread::spawn(move || serve(&listener, &maps, &entries));
     let agent =
         Agent::start(&world, "client_address = \"none\"\nmaximum_errors = 0\nmaximum_commands = 0\n")?;
+    // Once: to map the tables takes milliseconds.
+    ensure!(kernel.set(View::open(world.pins())?).is_ok(), "the maps are open already");
     ask(&world, &["never", "add", EXEMPT])?;
     let heads = ["load", "offences/s", "entry p50", "entry p99", "entry max", "told p50", "told p99"];
     let mut table = Table::new("from the refusal to the kernel", NOTE, &heads);
@@ -136,20 +139,18 @@ fn misbehave(world: &World, from: &str, stop: &AtomicBool) -> Result<()> {
 }
 
 /// A mail server that relays for nobody; ends with the process.
-fn serve(listener: &TcpListener, pins: &Path, entries: &Sender<Duration>) {
+fn serve(listener: &TcpListener, kernel: &Arc<OnceLock<View>>, entries: &Sender<Duration>) {
     for stream in listener.incoming().flatten() {
-        let (pins, entries) = (pins.to_path_buf(), entries.clone());
+        let (kernel, entries) = (Arc::clone(kernel), entries.clone());
         // A session that breaks is noticed by the client's side.
-        std::thread::spawn(move || drop(talk(stream, &pins, &entries)));
+        std::thread::spawn(move || drop(talk(stream, &kernel, &entries)));
     }
 }
 
-fn talk(stream: TcpStream, pins: &Path, entries: &Sender<Duration>) -> Result<()> {
+fn talk(stream: TcpStream, kernel: &OnceLock<View>, entries: &Sender<Duration>) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut writer = stream.try_clone()?;
     writer.write_all(b"220 mail.example.test ESMTP\r\n")?;
-    // Opened before anything is timed: mapping the tables takes milliseconds.
-    let mut kernel = None;
     for line in BufReader::new(stream).lines() {
         let line = line?;
         let reply: &[u8] = match line.get(..4) {
@@ -157,10 +158,8 @@ fn talk(stream: TcpStream, pins: &Path, entries: &Sender<Duration>) -> Result<()
             Some("QUIT") => b"221 2.0.0 Bye\r\n",
             _ => b"250 2.0.0 Ok\r\n",
         };
-        if line.starts_with("MAIL") {
-            kernel = Some(View::open(pins)?);
-        }
-        if let Some(kernel) = kernel.as_ref().filter(|_| line.contains(LAST)) {
+        if line.contains(LAST) {
+            let kernel = kernel.get().context("the maps are not open yet")?;
             let blocked = IpNet::from(IpAddr::from(BLOCKED));
             let start = Instant::now();
             writer.write_all(reply)?;
