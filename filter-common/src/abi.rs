@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::table::Slot;
 
 /// Changes with every change of this file that old entries cannot be read with.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// A blocked host or prefix.
 #[repr(C)]

@@ -12,6 +12,10 @@
 /// Slots of a bucket.
 pub const BUCKET: u32 = 8;
 
+/// Slots of a bucket that may have the same tag: a bound for a reader's search. Of millions of buckets one or none would have
+/// had more.
+pub const ALIKE: u32 = 4;
+
 /// The tag of each slot that is not free has this bit.
 pub const TAKEN: u8 = 0x80;
 
@@ -65,44 +69,59 @@ impl Place {
         }
     }
 
-    /// What `entry` says of the first slot that it says anything of; it is asked for those whose tag fits.
+    /// What `entry` says of the first slot that it says anything of; it is asked for those whose tag fits. Both buckets always
+    /// have tags; where one seems to have none, the kernel's verifier need not go through the rest once more.
     #[inline(always)]
-    pub fn find<E>(self, tags: impl Fn(u32) -> u64, entry: impl Fn(u32) -> Option<E>) -> Option<E> {
+    pub fn find<E>(self, tags: impl Fn(u32) -> Option<u64>, entry: impl Fn(u32) -> Option<E>) -> Option<E> {
         let [first, second] = self.buckets;
-        match self.find_in(first, &tags, &entry) {
-            None => self.find_in(second, &tags, &entry),
-            found => found,
-        }
-    }
-
-    #[inline(always)]
-    fn find_in<E>(
-        self,
-        bucket: u32,
-        tags: &impl Fn(u32) -> u64,
-        entry: &impl Fn(u32) -> Option<E>,
-    ) -> Option<E> {
-        let mut slots = fitting(tags(bucket), self.tag);
-        for _ in 0..BUCKET {
-            if slots == 0 {
+        let mut fits = Fits::of(fitting(tags(first)?, self.tag), fitting(tags(second)?, self.tag));
+        for _ in 0..2 * ALIKE {
+            if fits.0 == 0 {
                 break;
             }
-            let found = entry(bucket * BUCKET + lowest(slots));
+            let found = entry(fits.lowest(self.buckets));
             if found.is_some() {
                 return found;
             }
-            slots &= slots - 1;
+            fits.0 &= fits.0 - 1;
         }
         None
     }
 
-    /// A free slot for a key that is not there yet, in the emptier of its buckets.
+    /// A free slot for a key that is not there yet, in the emptier of its buckets that may have one more of its tag.
     pub fn free(self, tags: impl Fn(u32) -> u64) -> Option<u32> {
-        let taken = |bucket: u32| taken(tags(bucket));
-        let [first, second] = self.buckets;
-        let bucket = if taken(second) < taken(first) { second } else { first };
-        let free = !tags(bucket) & HIGHS;
-        (free != 0).then(|| bucket * BUCKET + lowest(free))
+        let mut buckets = self.buckets;
+        buckets.sort_unstable_by_key(|bucket| taken(tags(*bucket)));
+        buckets.into_iter().find_map(|bucket| {
+            let tags = tags(bucket);
+            let free = !tags & HIGHS;
+            let has_room = free != 0 && fitting(tags, self.tag).count_ones() < ALIKE;
+            has_room.then(|| bucket * BUCKET + lowest(free))
+        })
+    }
+}
+
+/// The slots of two buckets whose tags fit: bit `8 * n` is slot `n` of the first, bit `8 * n + 1` slot `n` of the second.
+///
+/// No branch depends on which bucket it is: it would be foreseen wrongly every other time, and the processor would find that out
+/// only when the tags have come from memory.
+#[derive(Clone, Copy)]
+struct Fits(u64);
+
+impl Fits {
+    #[inline(always)]
+    const fn of(first: u64, second: u64) -> Self {
+        Self(first >> 7 | second >> 6)
+    }
+
+    /// The slot of the lowest bit.
+    #[inline(always)]
+    const fn lowest(self, [first, second]: [u32; 2]) -> u32 {
+        let lone = self.0 & self.0.wrapping_neg();
+        // A comparison would become a branch; a product adds up the bytes just as well.
+        let is_second = ((lone >> 1 & ONES).wrapping_mul(ONES) >> 56) as u32;
+        let bucket = first.wrapping_add(is_second.wrapping_mul(second.wrapping_sub(first)));
+        bucket * BUCKET + number(lone >> is_second)
     }
 }
 
@@ -123,19 +142,24 @@ const HIGHS: u64 = ONES << 7;
 /// An odd number without a pattern.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The slots of a bucket whose tag this is, each as the high bit of its byte. Above the lowest there may be others, whose tags
-/// differ by one.
+/// The slots of a bucket whose tag this is, each as the high bit of its byte: where that bit does not differ, nor does the sum of
+/// the other seven and seven ones reach it, as it does unless they are all zero.
 #[inline(always)]
 const fn fitting(tags: u64, tag: u8) -> u64 {
     let differences = tags ^ (ONES * tag as u64);
-    differences.wrapping_sub(ONES) & !differences & HIGHS
+    !(((differences & !HIGHS) + !HIGHS) | differences) & HIGHS
 }
 
-/// The first of some slots: the number of the byte whose high bit is the lowest bit that is set. The kernel's machine cannot count zeros; a product
-/// moves the byte of this number that is the answer to the top.
+/// The first of some slots, each the high bit of its byte.
 #[inline(always)]
 const fn lowest(highs: u64) -> u32 {
-    let lone = (highs & highs.wrapping_neg()) >> 7;
+    number((highs & highs.wrapping_neg()) >> 7)
+}
+
+/// The number of the byte whose lowest bit is set, alone. The kernel's machine cannot count zeros; a product moves the byte of this
+/// number that is the answer to the top.
+#[inline(always)]
+const fn number(lone: u64) -> u32 {
     (lone.wrapping_mul(0x0001_0203_0405_0607) >> 56) as u32
 }
 
@@ -180,7 +204,7 @@ pub(crate) mod tests {
 
         pub(crate) fn find(&self, key: u64) -> Option<u32> {
             let is_it = |slot: u32| (self.keys[slot as usize] == key).then_some(slot);
-            Place::of(key, self.shape).find(|bucket| self.tags[bucket as usize], is_it)
+            Place::of(key, self.shape).find(|bucket| Some(self.tags[bucket as usize]), is_it)
         }
 
         pub(crate) fn insert(&mut self, key: u64) -> bool {
@@ -205,16 +229,29 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_first_byte_that_is_equal_is_found_in_each_place() {
-        for place in 0..BUCKET {
-            for tag in [0x80, 0x81, 0xfe, 0xff] {
-                let others = (ONES * u64::from(tag ^ 1)) & (u64::MAX << (place * 8));
-                let tags = others & !(0xff << (place * 8)) | u64::from(tag) << (place * 8);
-                assert_eq!(lowest(fitting(tags, tag)), place, "{tags:#x}");
+    fn exactly_the_slots_with_a_tag_fit_it_and_the_lowest_comes_first() {
+        for (at, tag) in (0..BUCKET).flat_map(|at| [0x80, 0x81, 0xfe, 0xff].map(|tag| (at, tag))) {
+            let (byte, others) = (0xff << (at * 8), ONES * u64::from(tag ^ 1));
+            let tags = others & !byte | u64::from(tag) << (at * 8);
+            assert_eq!(fitting(tags, tag), 0x80 << (at * 8), "{tags:#x}");
+            assert_eq!(lowest(fitting(tags, tag)), at);
+            for (fits, slot) in
+                [(Fits::of(byte & HIGHS, 0), 7 * 8 + at), (Fits::of(0, byte & HIGHS), 5 * 8 + at)]
+            {
+                assert_eq!(fits.lowest([7, 5]), slot);
             }
-            assert_eq!(fitting(ONES * 0x7f, 0xff), 0);
+            assert_eq!(fitting(0, tag) | fitting(ONES * 0x7f, tag), 0, "free slots fit nobody");
         }
-        assert_eq!(fitting(0, TAKEN), 0, "free slots fit nobody");
+    }
+
+    #[test]
+    fn a_key_keeps_away_from_a_bucket_that_has_too_many_of_its_tag() {
+        let place = Place { buckets: [1, 2], tag: 0x85 };
+        let alike = |count: u32| (0..count).fold(0, |tags, slot| tags | 0x85 << (slot * 8));
+        let fuller = alike(1) | 0x9181_8281_0000_0000;
+        assert_eq!(place.free(|bucket| [0, alike(ALIKE - 1), fuller][bucket as usize]), Some(8 + 3));
+        assert_eq!(place.free(|bucket| [0, alike(ALIKE), fuller][bucket as usize]), Some(16 + 1));
+        assert_eq!(place.free(|_| alike(ALIKE)), None);
     }
 
     #[test]
@@ -239,7 +276,7 @@ pub(crate) mod tests {
         for stranger in 1 << 40..(1 << 40) + 100_000 {
             let place = Place::of(stranger, toy.shape);
             let nobody = place.find(
-                |bucket| toy.tags[bucket as usize],
+                |bucket| Some(toy.tags[bucket as usize]),
                 |_| {
                     looked.set(looked.get() + 1);
                     None::<u32>

@@ -149,7 +149,7 @@ fn word(words: &Array<u64>, index: u32) -> u64 {
 fn slot<V>(slots: &Slots<V>, tags: &Tags, buckets: u32, key: u64) -> Option<*mut V> {
     let place = Place::of(key, Shape { seed: loaded(&SEED), buckets });
     place.find(
-        |bucket| word(tags, bucket),
+        |bucket| tags.get(bucket).copied(),
         |index| {
             let slot = slots.get_ptr_mut(index)?;
             // SAFETY: the map handed the pointer out, and its memory stays as long as the program.

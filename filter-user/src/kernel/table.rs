@@ -126,7 +126,7 @@ impl<V: Pod> Table<V> {
 
     fn find(&self, host: u64) -> Option<u32> {
         let is_it = |index| (self.slot(index).key == host).then_some(index);
-        Place::of(host, self.shape).find(|bucket| self.tags_of(bucket), is_it)
+        Place::of(host, self.shape).find(|bucket| Some(self.tags_of(bucket)), is_it)
     }
 
     /// Word by word in their order: the key comes last, so whoever finds it finds its value.
