@@ -64,6 +64,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
 }
 
 pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
+    let bound = listener.local_addr().ok();
     // A connection is the reactor's of the lane that it will be on, not of the one that accepts it.
     let listener = match detach(listener) {
         Ok(listener) => listener,
@@ -73,8 +74,9 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
     let (mut trouble, complaints) = (Trouble::default(), Pace::new());
     loop {
         match accept(&listener).await {
-            Ok((stream, peer)) => {
+            Ok((stream, client)) => {
                 trouble = Trouble::default();
+                let peer = Peer { client, local: local(&stream, bound).unwrap_or(client) };
                 if !receive(&service, stream, peer).await {
                     return;
                 }
@@ -102,14 +104,19 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
     deprecated,
     reason = "what replaces it is unsafe for the sake of types whose descriptor changes; this one's does not"
 )]
-fn detach(listener: TcpListener) -> io::Result<AsyncFd<net::TcpListener>> {
-    AsyncFd::new(listener.into_std()?)
+fn detach(listener: TcpListener) -> io::Result<AsyncFd<mio::net::TcpListener>> {
+    AsyncFd::new(mio::net::TcpListener::from_std(listener.into_std()?))
 }
 
-async fn accept(listener: &AsyncFd<net::TcpListener>) -> io::Result<(net::TcpStream, SocketAddr)> {
-    let (stream, peer) = listener.async_io(Interest::READABLE, net::TcpListener::accept).await?;
-    stream.set_nonblocking(true)?;
-    Ok((stream, peer))
+/// Takes a connection that does not block, in one call of the kernel.
+async fn accept(listener: &AsyncFd<mio::net::TcpListener>) -> io::Result<(net::TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.async_io(Interest::READABLE, mio::net::TcpListener::accept).await?;
+    Ok((stream.into(), peer))
+}
+
+/// Where a connection came to, which is asked only where the listener has many addresses.
+fn local(stream: &net::TcpStream, bound: Option<SocketAddr>) -> io::Result<SocketAddr> {
+    bound.filter(|bound| !bound.ip().is_unspecified()).map_or_else(|| stream.local_addr(), Ok)
 }
 
 /// Accept errors in a row. One may be a client that has gone before it was accepted; more are the listener's own, and
@@ -140,8 +147,8 @@ impl Trouble {
 }
 
 /// Lets a connection in or refuses it; false when the agent is stopping.
-async fn receive(service: &Arc<Service>, stream: net::TcpStream, address: SocketAddr) -> bool {
-    let peer = Peer { client: address, local: stream.local_addr().unwrap_or(address) };
+async fn receive(service: &Arc<Service>, stream: net::TcpStream, peer: Peer) -> bool {
+    let address = peer.client;
     if !service.is_balancer(address.ip()) {
         return admit(service, stream, peer).await;
     }
