@@ -4,10 +4,15 @@
 //! Here, slots lie in buckets of eight, and each bucket has a word of tags in an array of its own: a byte for each slot, zero
 //! if that is free, else [`TAKEN`] and seven bits of the hash of what is in it. A key has two buckets, and lies in the one
 //! that was emptier when it came. A lookup reads two words of tags, which are small enough to stay in a cache, and then nearly
-//! always exactly one slot, which is one line. Nothing is ever moved, so a reader needs no lock: what stands is found.
+//! always exactly one slot, which is one line.
 //!
-//! The hash is keyed: nobody outside can choose addresses that share buckets. A table has a bucket for each five entries:
-//! filled to that, each key still finds a free slot. Should one find none, it is refused as by a full table.
+//! A table has its memory from the beginning, but uses only the first buckets of it as long as few entries are there: spread over
+//! a hundred megabytes, ten thousand would each lie on a page of its own. When it uses more, entries are copied to where they will
+//! be looked for, then the number of buckets in use changes, and only when no reader can have the old one any more the old copies
+//! go. So a reader needs no lock: what stands is found.
+//!
+//! The hash is keyed: nobody outside can choose addresses that share buckets. There is a bucket for each five entries: filled to
+//! that, each key still finds a free slot. Should one find none, it is refused as by a full table.
 
 /// Slots of a bucket.
 pub const BUCKET: u32 = 8;
@@ -36,7 +41,7 @@ pub struct Slot<V> {
 pub struct Shape {
     /// The secret of the hash; odd.
     pub seed: u64,
-    /// How many buckets there are.
+    /// How many buckets are in use.
     pub buckets: u32,
 }
 
@@ -46,6 +51,27 @@ pub const fn buckets(entries: u32) -> u32 {
     // Few buckets are filled unevenly, and cost little.
     entries / 5 + 4
 }
+
+/// Words of the array of tags that are not tags: behind them stand how many buckets are in use, and how many will be, while that
+/// is about to change; else 0.
+pub const COUNTS: u32 = 2;
+
+/// Buckets that a new table uses, of so many: of the sizes that it may have the smallest of [`FEW`] at least.
+pub const fn first(buckets: u32) -> u32 {
+    if buckets / GROWTH < FEW { buckets } else { first(buckets / GROWTH) }
+}
+
+/// Buckets that a table uses which has outgrown `used` of them.
+pub const fn next(used: u32, buckets: u32) -> u32 {
+    if buckets / GROWTH <= used { buckets } else { next(used, buckets / GROWTH) }
+}
+
+/// How many times as many a table uses when it uses more. While it grows, this fraction of its entries is copied into the part that
+/// holds all of them, and must find room there.
+const GROWTH: u32 = 8;
+
+/// Enough for ten thousand entries, whose slots are a megabyte then: what a second cache holds.
+const FEW: u32 = 1 << 11;
 
 /// Where a key may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,6 +292,20 @@ pub(crate) mod tests {
                 assert_eq!(toy.tags.iter().map(|tags| taken(*tags)).sum::<u32>(), entries);
             }
         }
+    }
+
+    #[test]
+    fn a_table_grows_through_few_sizes_up_to_all_its_buckets() {
+        let sizes = |buckets| {
+            let sizes = core::iter::successors(Some(first(buckets)), |used| Some(next(*used, buckets)));
+            let mut sizes: Vec<_> = sizes.take(5).collect();
+            sizes.dedup();
+            sizes
+        };
+        assert_eq!(sizes(buckets(1)), [4]);
+        assert_eq!(sizes(8 * FEW - 1), [8 * FEW - 1]);
+        assert_eq!(sizes(8 * FEW), [FEW, 8 * FEW]);
+        assert_eq!(sizes(buckets(1 << 20)), [3276, 26_214, 209_719]);
     }
 
     #[test]

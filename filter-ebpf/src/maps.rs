@@ -13,7 +13,7 @@ use filter_common::{gate, limits, prefixes};
 /// Slots of a [`table`], which user space writes through memory.
 pub(crate) type Slots<V> = Array<Slot<V>>;
 
-/// The tags of a [`table`], a word for each bucket.
+/// The tags of a [`table`], a word for each bucket, and behind them its [`table::COUNTS`].
 pub(crate) type Tags = Array<u64>;
 
 /// The lengths of [`prefixes`], two words of 32 bits in each.
@@ -24,7 +24,7 @@ const fn slots<V>(entries: u32) -> Slots<V> {
 }
 
 const fn tags(entries: u32) -> Tags {
-    Array::pinned(table::buckets(entries), BPF_F_MMAPABLE)
+    Array::pinned(table::buckets(entries) + table::COUNTS, BPF_F_MMAPABLE)
 }
 
 const LENGTHS: Lengths = Array::pinned(prefixes::WORDS, BPF_F_MMAPABLE);

@@ -20,6 +20,8 @@ use ipnet::IpNet;
 
 const CHANGES: usize = 200_000;
 const LARGEST_BATCH: usize = 2000;
+/// Hosts that come at once and stay, and after how many changes: each time more than the buckets that the table uses are for.
+const CROWDS: [(usize, u32); 2] = [(CHANGES / 4, 30_000), (CHANGES / 4 * 3, 200_000)];
 
 /// A sender that is blocked throughout, or one that never is; both live beside the entries that come and go.
 struct Sender {
@@ -92,6 +94,11 @@ fn passer_by(rng: &mut Rng) -> Result<IpNet> {
         5 => IpNet::new(v6(net.into(), 0x1000 * rng.u16(1..8)), 52)?,
         _ => IpNet::new(v6(net.into(), rng.u16(0x200..)), 64)?.trunc(),
     })
+}
+
+fn crowd(size: u32) -> impl Iterator<Item = IpNet> {
+    let first = u32::from(Ipv4Addr::new(11, 0, 0, 0));
+    (first..first + size).map(|number| Ipv4Addr::from(number).into()).map(|address: IpAddr| address.into())
 }
 
 fn block(network: IpNet, now: Instant) -> Change {
@@ -167,6 +174,11 @@ fn entries_that_come_and_go_disturb_nobody_and_leave_nothing() -> Result<()> {
                 apply(filter.as_mut().context("no filter")?, &changes)?;
                 let was = done;
                 done += changes.len();
+                for (_, size) in CROWDS.iter().filter(|(at, _)| (was..done).contains(at)) {
+                    let new: Vec<_> = crowd(*size).filter(|network| present.insert(*network)).collect();
+                    let changes: Vec<_> = new.into_iter().map(|network| block(network, now)).collect();
+                    apply(filter.as_mut().context("no filter")?, &changes)?;
+                }
                 if was <= CHANGES / 2 && done > CHANGES / 2 {
                     // The agent is restarted, and takes over what the last one left.
                     drop(filter.take());

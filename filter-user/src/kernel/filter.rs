@@ -112,7 +112,7 @@ impl Filter {
         let (words, buckets) = match Maps::open(directory) {
             // Of pinned maps, the size that they were made with stays.
             Ok(Maps { blocks: List { hosts_v4, scopes_v6, prefixes_v4, gate, .. }, .. }) => {
-                (gate.len(), [hosts_v4, scopes_v6, prefixes_v4].map(|table| table.shape().buckets))
+                (gate.len(), [hosts_v4, scopes_v6, prefixes_v4].map(|table| table.buckets()))
             }
             Err(KernelError::NotLoaded(_)) => {
                 let words = gate::words(hosts_v4.saturating_add(scopes_v6));
@@ -126,7 +126,7 @@ impl Filter {
         for ((names, global), buckets) in tables.into_iter().zip(maps::BUCKETS).zip(&buckets) {
             loader
                 .map_max_entries(names.slots, buckets * table::BUCKET)
-                .map_max_entries(names.tags, *buckets)
+                .map_max_entries(names.tags, buckets + table::COUNTS)
                 .override_global(global, buckets, true);
         }
         let mut program = loader
@@ -140,6 +140,8 @@ impl Filter {
         xdp(&mut program)?.load().map_err(|error| KernelError::program(&error, directory))?;
         Maps::found(directory, seed, wanted.capacity)?;
         let mut maps = Maps::open(directory)?;
+        maps.blocks.settle();
+        maps.nevers.settle();
         let mut settings = write_ports(&mut maps, wanted)?;
         let room = [fill::room(&maps.blocks)?, fill::room(&maps.nevers)?];
         let blocks = adopt(&maps.blocks, settings.block_gate())?;

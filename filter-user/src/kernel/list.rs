@@ -53,6 +53,13 @@ impl<V: Pod> List<V> {
         })
     }
 
+    /// Makes the tables what their one writer expects.
+    pub(super) fn settle(&mut self) {
+        self.hosts_v4.settle();
+        self.scopes_v6.settle();
+        self.prefixes_v4.settle();
+    }
+
     /// What the gate says about a source.
     pub(super) fn near(&self, source: Source, key: gate::Key, classes: u32) -> Near {
         let word = |index| self.gate.get(&index, 0).unwrap_or(0);
@@ -140,6 +147,7 @@ impl<V: Pod> List<V> {
 
     /// Puts many entries in; those that the kernel does not take are named with the reason.
     pub(super) fn insert_all(&mut self, entries: &[(IpNet, V)]) -> Vec<(IpNet, KernelError)> {
+        self.reserve(entries);
         let mut prefixes = Column::default();
         let mut failures = Vec::new();
         let mut singly = |list: &mut Self, network: IpNet, value| {
@@ -156,6 +164,22 @@ impl<V: Pod> List<V> {
             singly(self, network, value);
         }
         failures
+    }
+
+    /// Lets the tables grow once for many entries.
+    fn reserve(&mut self, entries: &[(IpNet, V)]) {
+        let (mut hosts_v4, mut scopes_v6, mut prefixes_v4) = (0, 0, 0);
+        for (network, _) in entries {
+            match MapKey::of(network) {
+                MapKey::HostV4(_) => hosts_v4 += 1,
+                MapKey::ScopeV6(_) => scopes_v6 += 1,
+                MapKey::PrefixV4(_) => prefixes_v4 += 1,
+                MapKey::PrefixV6(_) => {}
+            }
+        }
+        self.hosts_v4.reserve(hosts_v4);
+        self.scopes_v6.reserve(scopes_v6);
+        self.prefixes_v4.reserve(prefixes_v4);
     }
 
     /// Takes many entries out; those that the kernel keeps are named with the reason.
@@ -191,6 +215,8 @@ impl<V: Pod> List<V> {
             all.push((network(IpAddr::from(key.data()), key.prefix_len()), value));
         }
         all.sort_by_key(|(network, _)| *network);
+        // Whoever only reads may come while a table grows and some entries are in two places.
+        all.dedup_by_key(|(network, _)| *network);
         Ok(all)
     }
 

@@ -1,8 +1,8 @@
 //! The kernel filter from user space: loading, attaching, pinning, writing and reading.
 //!
 //! The only module that names aya. [`filter`] loads the program and is the one writer of the maps: [`list`] is one list's
-//! maps, [`table`] and [`gate`] are what it shares with the kernel as memory ([`words`]), [`mod@column`] and [`mod@batch`]
-//! bring many prefixes at once. [`attach`] is about interfaces,
+//! maps, [`table`] and [`gate`] are what it shares with the kernel as memory ([`words`]), [`growth`] is how a table comes to use more of its
+//! memory, [`mod@column`] and [`mod@batch`] bring many prefixes at once. [`attach`] is about interfaces,
 //! [`interface`] asks netlink, [`fill`] knows how full they are, [`view`] reads pinned maps for the command line, [`reports`] hears of drops, [`probe`] asks
 //! the program about a frame. Everything that lasts is pinned: the filter outlives whoever loaded it, until [`unload`].
 
@@ -15,6 +15,7 @@ mod error;
 mod fill;
 mod filter;
 mod gate;
+mod growth;
 mod interface;
 mod list;
 mod maps;

@@ -24,6 +24,12 @@ impl Words {
             .map_err(|error| KernelError::Other(format!("cannot map {name} into memory: {error}")))
     }
 
+    /// So many words that no kernel knows of, all zero.
+    #[cfg(test)]
+    pub(super) fn blank(words: usize) -> Self {
+        Self(MmapOptions::new().len(words * 8).map_anon().unwrap().into())
+    }
+
     /// One word, if there are so many.
     pub(super) fn word(&self, index: usize) -> Option<&AtomicU64> {
         let offset = index * 8;
