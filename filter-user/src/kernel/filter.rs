@@ -112,7 +112,7 @@ impl Filter {
         let (words, buckets) = match Maps::open(directory) {
             // Of pinned maps, the size that they were made with stays.
             Ok(Maps { blocks: List { hosts_v4, scopes_v6, prefixes_v4, gate, .. }, .. }) => {
-                (gate.len(), [hosts_v4, scopes_v6, prefixes_v4].map(|table| table.buckets()))
+                (gate.len(), [hosts_v4, scopes_v6, prefixes_v4].map(|table| table.buckets))
             }
             Err(KernelError::NotLoaded(_)) => {
                 let words = gate::words(hosts_v4.saturating_add(scopes_v6));

@@ -92,11 +92,6 @@ impl<V: Pod> Table<V> {
         Shape { seed: self.seed, buckets: used }
     }
 
-    /// How many buckets there are, in use or not.
-    pub(super) const fn buckets(&self) -> u32 {
-        self.buckets
-    }
-
     /// Entries at most.
     pub(super) const fn capacity(&self) -> u32 {
         self.capacity
