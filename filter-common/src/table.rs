@@ -52,9 +52,14 @@ pub const fn buckets(entries: u32) -> u32 {
     entries / 5 + 4
 }
 
-/// Words of the array of tags that are not tags: behind them stand how many buckets are in use, and how many will be, while that
-/// is about to change; else 0.
+/// Words behind the tags, in their array.
 pub const COUNTS: u32 = 2;
+
+/// Of these, how many buckets are in use.
+pub const USED: u32 = 0;
+
+/// Of these, how many will be, while entries are copied for that; else 0.
+pub const GROWING: u32 = 1;
 
 /// Buckets that a new table uses, of so many: of the sizes that it may have the smallest of [`FEW`] at least.
 pub const fn first(buckets: u32) -> u32 {

@@ -144,10 +144,10 @@ fn word(words: &Array<u64>, index: u32) -> u64 {
     words.get(index).copied().unwrap_or(0)
 }
 
-/// The entry of a key in a table of so many buckets. The word behind the tags says how many of them are in use.
+/// The entry of a key in a table of so many buckets, in use or not.
 #[inline(always)]
 fn slot<V>(slots: &Slots<V>, tags: &Tags, buckets: u32, key: u64) -> Option<*mut V> {
-    let used = *tags.get(buckets)? as u32;
+    let used = *tags.get(buckets + table::USED)? as u32;
     let place = Place::of(key, Shape { seed: loaded(&SEED), buckets: used });
     place.find(
         |bucket| tags.get(bucket).copied(),

@@ -98,7 +98,7 @@ fn passer_by(rng: &mut Rng) -> Result<IpNet> {
 
 fn crowd(size: u32) -> impl Iterator<Item = IpNet> {
     let first = u32::from(Ipv4Addr::new(11, 0, 0, 0));
-    (first..first + size).map(|number| Ipv4Addr::from(number).into()).map(|address: IpAddr| address.into())
+    (first..first + size).map(|number| IpAddr::from(Ipv4Addr::from(number)).into())
 }
 
 fn block(network: IpNet, now: Instant) -> Change {

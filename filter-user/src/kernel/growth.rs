@@ -7,15 +7,10 @@
 use std::time::Duration;
 
 use aya::Pod;
-use filter_common::table::{self, Place, Shape, next};
+use filter_common::table::{self, GROWING, Place, Shape, USED, next};
 use nix::libc;
 
 use super::table::Table;
-
-/// Behind the tags: how many buckets are in use.
-const USED: u32 = 0;
-/// Behind that: how many will be, while entries are copied; else 0.
-const GROWING: u32 = 1;
 
 /// Waited where the kernel does not offer to say when all programs have ended: a program runs for microseconds.
 const SURELY_OVER: Duration = Duration::from_millis(20);

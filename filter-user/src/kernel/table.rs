@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use aya::Pod;
 use aya::maps::{Array, IterableMap as _, MapData};
-use filter_common::table::{BUCKET, COUNTS, Place, Shape, Slot, TAKEN, first, tag_of, taken};
+use filter_common::table::{BUCKET, COUNTS, Place, Shape, Slot, TAKEN, USED, first, tag_of, taken};
 
 use super::KernelError;
 use super::maps::{memory, pinned};
@@ -27,7 +27,7 @@ pub(super) struct TableNames {
 #[derive(Debug)]
 pub(super) struct Table<V> {
     pub(super) names: &'static TableNames,
-    pub(super) seed: u64,
+    seed: u64,
     /// All that there are, in use or not.
     pub(super) buckets: u32,
     capacity: u32,
@@ -84,7 +84,7 @@ impl<V: Pod> Table<V> {
 
     /// What it is read by now.
     pub(super) fn shape(&self) -> Shape {
-        let used = match u32::try_from(self.tags_of(self.buckets)) {
+        let used = match u32::try_from(self.tags_of(self.buckets + USED)) {
             Ok(used @ 1..) => used.min(self.buckets),
             // Nobody has written to it yet.
             _ => first(self.buckets),
