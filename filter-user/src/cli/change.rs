@@ -23,7 +23,7 @@ pub(super) struct Change {
     #[arg(long, value_name = "N", required_unless_present = "comment")]
     minutes: Option<u64>,
     /// Why, for whoever asks later
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT")]
     comment: Option<String>,
     #[command(flatten)]
     output: Output,

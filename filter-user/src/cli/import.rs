@@ -28,7 +28,7 @@ pub(super) struct Import {
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
     /// Why, for entries that do not say it
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT", default_value_t, hide_default_value = true)]
     comment: String,
     /// Say what would change, and change nothing
     #[arg(long)]

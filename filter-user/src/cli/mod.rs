@@ -280,7 +280,7 @@ struct Wish {
     #[arg(long, value_name = "TIME", value_parser = table::read_time)]
     until: Option<Timestamp>,
     /// Why, for whoever asks later
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(long, visible_alias = "reason", value_name = "TEXT", default_value_t, hide_default_value = true)]
     comment: String,
     /// Take networks that cover a large part of the internet
     #[arg(long)]
