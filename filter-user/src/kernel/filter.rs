@@ -98,16 +98,20 @@ pub struct Filter {
 impl Filter {
     /// Loads the program over the pinned maps, making those that are not there, and writes the settings.
     pub fn load(settings: &Settings) -> Result<Self, KernelError> {
-        prepare(&settings.pin_directory)?;
-        Self::load_into(settings).inspect_err(|_| {
-            // Goes only if nothing was pinned; what is pinned may be another's filter at work.
-            let _ = std::fs::remove_dir(&settings.pin_directory);
+        let directory = &settings.pin_directory;
+        prepare(directory)?;
+        let own = lock(directory)?;
+        let kept = own
+            .try_clone()
+            .map_err(|source| KernelError::PinDirectory { path: directory.clone(), source })?;
+        Self::load_into(settings, kept).inspect_err(|_| {
+            // While the lock is held: another may be about to pin there. Goes only if nothing was pinned, as a filter at work is.
+            let _ = std::fs::remove_dir(directory);
         })
     }
 
-    fn load_into(wanted: &Settings) -> Result<Self, KernelError> {
+    fn load_into(wanted: &Settings, lock: File) -> Result<Self, KernelError> {
         let directory = wanted.pin_directory.as_path();
-        let lock = lock(directory)?;
         let Capacity { hosts_v4, scopes_v6, prefixes } = wanted.capacity;
         let (words, buckets) = match Maps::open(directory) {
             // Of pinned maps, the size that they were made with stays.
