@@ -1,6 +1,8 @@
 //! Packages of the distribution.
 
 use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -72,8 +74,23 @@ pub(super) fn is_known(package: &str) -> bool {
 /// Brings apt's own lists up to date.
 pub(crate) fn refresh() -> Result<()> {
     println!("setup: reading the package lists (apt-get update)");
-    quietly(as_root("apt-get")?.arg("update"), &super::logs().join("apt-update.log"))
+    let log = super::logs().join("apt-update.log");
+    let mut turns = 0..TURNS;
+    loop {
+        let outcome = quietly(as_root("apt-get")?.arg("update"), &log);
+        let is_busy = |error: &anyhow::Error| error.to_string().contains("/lists/lock");
+        if !outcome.as_ref().is_err_and(is_busy) || turns.next().is_none() {
+            return outcome;
+        }
+        println!("setup: another apt is reading them; waiting");
+        sleep(PAUSE);
+    }
 }
+
+/// How often the package lists are asked for while somebody else has them, as a machine does that has just been started.
+const TURNS: u32 = 30;
+/// How long apart.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Installs what is missing of these packages.
 pub(super) fn install(packages: &[&str], why: &str) -> Result<()> {
@@ -96,7 +113,7 @@ pub(super) fn install(packages: &[&str], why: &str) -> Result<()> {
     apt_install(&missing)
 }
 
-/// Installs without asking, without removing anything, and without starting what is installed: Postfix would otherwise ask
+/// Installs when no other apt does, without asking, without removing anything, and without starting what is installed: Postfix would otherwise ask
 /// what kind of site this is, and become a mail server that nobody asked for.
 const QUIET_INSTALL: &str = "
 policy=/usr/sbin/policy-rc.d
@@ -104,7 +121,7 @@ if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
     printf '#!/bin/sh\\nexit 101\\n' > $policy && chmod 755 $policy
 fi
-DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --no-remove \"$@\"";
+DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends --no-remove \"$@\"";
 
 fn apt_install(packages: &[&str]) -> Result<()> {
     let mut command = as_root("sh")?;
