@@ -34,7 +34,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// Drives one session from accept to close.
 pub(super) async fn run(service: Arc<Service>, client: net::TcpStream, peer: Peer, mut place: Place) {
-    let client = match TcpStream::from_std(client) {
+    let mut client = match TcpStream::from_std(client).and_then(Stream::new) {
         Ok(client) => client,
         Err(error) => return tracing::warn!(%error, "a connection cannot be waited for"),
     };
@@ -48,7 +48,6 @@ pub(super) async fn run(service: Arc<Service>, client: net::TcpStream, peer: Pee
         .with_rules(Arc::clone(&edge.rules))
         .with_bounds(service.bounds)
         .with_tls(service.tls);
-    let mut client = Stream::new(client);
     place.live.begin(service.name, peer.client);
     if session.poll_tls() {
         secure(&service, &mut session, &mut client, &mut place).await;
@@ -61,20 +60,19 @@ pub(super) async fn run(service: Arc<Service>, client: net::TcpStream, peer: Pee
     if let Some(mail_server) = chosen.and_then(|chosen| service.backend.address(chosen)) {
         reporter.live.connected(mail_server);
     }
-    if let Some((opened, _)) = connected {
-        if !opened.said.is_empty() {
-            session.handle_server(&opened.said, clock::instant());
+    let mut opened = connected.map(|(opened, _)| opened);
+    if let Some(Opened { stream, said }) = &mut opened {
+        if !said.is_empty() {
+            session.handle_server(said, clock::instant());
         }
-        relay(&reporter, &mut session, &mut client, opened.stream, &mut place, &mut alarm).await;
+        relay(&reporter, &mut session, &mut client, stream, &mut place, &mut alarm).await;
     }
     reporter.report(&mut session);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
-    let told = alarm.within(LAST_WORDS, async {
-        client.write_all(last_words).await?;
-        client.shutdown().await
-    });
-    let told = matches!(told.await, Some(Ok(())));
+    let told = matches!(alarm.within(LAST_WORDS, client.finish(last_words)).await, Some(Ok(())));
+    // The client is waiting, the mail server is not.
+    drop(opened);
     drop(place);
     drop(visit);
     if told {
@@ -149,7 +147,7 @@ async fn relay(
     reporter: &Reporter<'_>,
     session: &mut Session,
     client: &mut Stream,
-    mut server: Stream,
+    server: &mut Stream,
     place: &mut Place,
     alarm: &mut Alarm,
 ) {
@@ -158,12 +156,17 @@ async fn relay(
         let mut relay = Relay {
             session,
             client,
-            server: &mut server,
+            server: &mut *server,
             sanction: &mut place.sanction,
             alarm: &mut *alarm,
             said_all,
         };
-        let turn = poll_fn(|cx| relay.poll(cx, |session| reporter.report(session))).await;
+        let turn = poll_fn(|cx| {
+            let turn = relay.poll(cx, |session| reporter.report(session));
+            reporter.live.note(relay.session);
+            turn
+        });
+        let turn = turn.await;
         match turn {
             Turn::Over => return,
             Turn::Secure => {
@@ -172,12 +175,12 @@ async fn relay(
             }
             Turn::SaidAll => {
                 said_all = true;
-                let told = timeout(LAST_WORDS, server.shutdown()).await;
+                let told = timeout(LAST_WORDS, server.finish(&[])).await;
                 if !matches!(told, Ok(Ok(()))) && !session.has_left_server() {
-                    return hear_out(session, &mut server).await;
+                    return hear_out(session, server).await;
                 }
             }
-            Turn::Deaf => return hear_out(session, &mut server).await,
+            Turn::Deaf => return hear_out(session, server).await,
         }
     }
 }
@@ -197,7 +200,7 @@ async fn hear_out(session: &mut Session, server: &mut Stream) {
     session.handle_server_closed();
 }
 
-/// Hands the session's facts on, and shows how it stands.
+/// Hands the session's facts on.
 struct Reporter<'a> {
     service: &'a Service,
     client: ClientAddr,
@@ -227,7 +230,6 @@ impl Reporter<'_> {
                 }
             }
         }
-        self.live.note(session);
     }
 }
 
@@ -245,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn a_mail_server_that_breaks_off_is_heard_out_first() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let mut server = Stream::new(TcpStream::connect(listener.local_addr()?).await?);
+        let mut server = Stream::new(TcpStream::connect(listener.local_addr()?).await?)?;
         let (mut far_end, _) = listener.accept().await?;
         let voice = Arc::new(Voice::new("mx.example", &Templates::default()));
         let mut session = Session::new(voice, Patience::default(), clock::instant());

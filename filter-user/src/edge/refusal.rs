@@ -8,13 +8,13 @@
 //! the one write is TLS's own word for no.
 
 use std::net;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use filter_core::client::ClientAddr;
 use filter_core::smtp::session::Tls;
-use nix::sys::socket::{MsgFlags, send};
+use nix::libc;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -32,6 +32,11 @@ const SECOND_LOOK: Duration = Duration::from_millis(5);
 /// Bytes that are read and thrown away while waiting for the client to close.
 const DISCARD_LIMIT: usize = 65_536;
 
+/// Words that leave before a close, which may be a reset that takes with it what has not left.
+const AT_ONCE: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+/// Words in one packet with the end of what we send.
+const WITH_THE_END: libc::c_int = AT_ONCE | libc::MSG_MORE;
+
 /// A fatal alert, `access_denied`: the sender has decided not to go on (RFC 8446 section 6.2, in a record of its section 5.1).
 const DENIED: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
 
@@ -44,7 +49,7 @@ pub(super) fn refuse(
     may_clear: bool,
 ) {
     let Ok(permit) = Arc::clone(&service.edge.refusals).try_acquire_owned() else {
-        say(&stream, words(service, &reply));
+        say(&stream, words(service, &reply), AT_ONCE);
         return;
     };
     let edge = &service.edge;
@@ -64,7 +69,7 @@ pub(super) fn refuse(
                 None => {}
             }
         }
-        say(&stream, words(&service, &reply));
+        say(&stream, words(&service, &reply), WITH_THE_END);
         if let Ok(stream) = TcpStream::from_std(stream) {
             farewell(stream).await;
         }
@@ -80,9 +85,8 @@ fn words<'a>(service: &Service, reply: &'a str) -> &'a [u8] {
 /// One write; a new connection's send buffer has room for it.
 ///
 /// Without the runtime, which does not ask the kernel before it believes a socket ready.
-fn say(stream: &net::TcpStream, words: &[u8]) {
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    if let Err(error) = send(stream.as_raw_fd(), words, flags) {
+fn say(stream: &net::TcpStream, words: &[u8], manner: libc::c_int) {
+    if let Err(error) = SockRef::from(stream).send_with_flags(words, manner) {
         tracing::debug!(%error, "a refused client did not hear its reply");
     }
 }
@@ -121,7 +125,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr()?).await?;
         let accepted = listener.accept()?.0;
         accepted.set_nonblocking(true)?;
-        say(&accepted, b"421 4.3.2 mx.example try later\r\n");
+        say(&accepted, b"421 4.3.2 mx.example try later\r\n", AT_ONCE);
         drop(accepted);
         let mut heard = String::new();
         client.read_to_string(&mut heard).await?;

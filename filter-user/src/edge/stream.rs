@@ -11,7 +11,9 @@ use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use nix::libc;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::tls::{Layer, Protection, TlsError};
@@ -47,8 +49,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) const fn new(socket: TcpStream) -> Self {
-        Self { socket, layer: None }
+    /// Its sides take turns, so what one says is acknowledged by what the other says to it, not by a packet in front of that. The
+    /// connection stands already: else this would hold back the acknowledgement that makes it stand.
+    pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
+        SockRef::from(&socket).set_tcp_quickack(false)?;
+        Ok(Self { socket, layer: None })
     }
 
     /// How it is protected; none: it is not.
@@ -139,19 +144,39 @@ impl Stream {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// Says that nothing more will be sent.
-    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
-        if let Some(layer) = &mut self.layer {
+    /// Sends the last there is to say, if anything, and in the same packet that nothing more will be sent: two would wake the other
+    /// side twice.
+    pub(super) async fn finish(&mut self, mut last: &[u8]) -> io::Result<()> {
+        let Self { socket, layer } = self;
+        if let Some(layer) = layer {
+            while !last.is_empty() {
+                poll_fn(|cx| poll_send(layer, socket, cx)).await?;
+                let count = layer.seal(last).map_err(io::Error::other)?;
+                last = last.get(count..).unwrap_or_default();
+            }
             layer.close().map_err(io::Error::other)?;
-            poll_fn(|cx| self.poll_flush(cx)).await?;
+            hold(socket, layer.outgoing()).await?;
+            layer.sent(layer.outgoing().len());
+        } else {
+            hold(socket, last).await?;
         }
-        self.socket.shutdown().await
+        socket.shutdown().await
     }
 
     /// The connection without what was on it.
     pub(super) fn into_socket(self) -> TcpStream {
         self.socket
     }
+}
+
+/// Sends all of it as far as it fills packets; the rest goes with what comes next.
+async fn hold(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let send = || SockRef::from(socket).send_with_flags(bytes, libc::MSG_MORE);
+        let count = socket.async_io(Interest::WRITABLE, send).await?;
+        bytes = bytes.get(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Reads what has come; says how much.
@@ -172,4 +197,27 @@ fn poll_send(layer: &mut Layer, socket: &mut TcpStream, cx: &mut Context<'_>) ->
         }
     }
     Poll::Ready(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn last_words_arrive_whole_however_many() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        for length in [0, 1, 16 << 20] {
+            let last = vec![b'x'; length];
+            let mut stream = Stream::new(TcpStream::connect(listener.local_addr()?).await?)?;
+            let (mut far_end, _) = listener.accept().await?;
+            let mut heard = Vec::new();
+            let (said, listened) = tokio::join!(stream.finish(&last), far_end.read_to_end(&mut heard));
+            said?;
+            assert_eq!(listened?, length);
+            assert_eq!(heard, last);
+        }
+        Ok(())
+    }
 }

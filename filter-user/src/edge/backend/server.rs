@@ -155,7 +155,7 @@ impl Server {
         let connected = alarm.within(limit, TcpStream::connect(self.address)).await;
         let socket = connected.ok_or(OpenError::Unreachable(limit))??;
         socket.set_nodelay(true)?;
-        let mut stream = Stream::new(socket);
+        let mut stream = Stream::new(socket)?;
         let prepared = async {
             if let Some(header) = introduction::header(manner.client_address, peer)? {
                 stream.write_all(&header).await?;
