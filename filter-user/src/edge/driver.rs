@@ -68,6 +68,7 @@ pub(super) async fn run(service: Arc<Service>, client: net::TcpStream, peer: Pee
         relay(&reporter, &mut session, &mut client, stream, &mut place, &mut alarm).await;
     }
     reporter.report(&mut session);
+    reporter.live.note(&session);
     let last_words = session.outgoing(Side::Client);
     // A client that does not take them has been told enough.
     let told = matches!(alarm.within(LAST_WORDS, client.finish(last_words)).await, Some(Ok(())));
