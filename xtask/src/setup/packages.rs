@@ -75,16 +75,19 @@ pub(super) fn is_known(package: &str) -> bool {
 pub(crate) fn refresh() -> Result<()> {
     println!("setup: reading the package lists (apt-get update)");
     let log = super::logs().join("apt-update.log");
-    let mut turns = 0..TURNS;
-    loop {
-        let outcome = quietly(as_root("apt-get")?.arg("update"), &log);
-        let is_busy = |error: &anyhow::Error| error.to_string().contains("/lists/lock");
-        if !outcome.as_ref().is_err_and(is_busy) || turns.next().is_none() {
+    let update = || quietly(as_root("apt-get")?.arg("update"), &log);
+    let is_busy = |error: &anyhow::Error| error.to_string().contains("/lists/lock");
+    for turn in 0..TURNS {
+        let outcome = update();
+        if !outcome.as_ref().is_err_and(is_busy) {
             return outcome;
         }
-        println!("setup: another apt is reading them; waiting");
+        if turn == 0 {
+            println!("setup: another apt is reading them; waiting");
+        }
         sleep(PAUSE);
     }
+    update()
 }
 
 /// How often the package lists are asked for while somebody else has them, as a machine does that has just been started.
@@ -113,8 +116,8 @@ pub(super) fn install(packages: &[&str], why: &str) -> Result<()> {
     apt_install(&missing)
 }
 
-/// Installs when no other apt does, without asking, without removing anything, and without starting what is installed: Postfix would otherwise ask
-/// what kind of site this is, and become a mail server that nobody asked for.
+/// Installs when no other apt does, without asking, without removing anything, and without starting what is installed: Postfix
+/// would otherwise ask what kind of site this is, and become a mail server that nobody asked for.
 const QUIET_INSTALL: &str = "
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
