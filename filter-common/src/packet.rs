@@ -124,6 +124,20 @@ pub fn parse<C: Cursor + ?Sized>(frame: &C) -> Parsed {
 }
 
 impl Packet {
+    /// As numbers, the last of a few bits, for whoever hands it on where nothing else can go.
+    #[inline(always)]
+    pub const fn to_numbers(self) -> [u64; 3] {
+        let [low, high] = [self.address as u64, (self.address >> 64) as u64];
+        [low, high, (self.start as u64) << 1 | self.is_v6 as u64]
+    }
+
+    /// The packet that these numbers were made of.
+    #[inline(always)]
+    pub const fn from_numbers([low, high, rest]: [u64; 3]) -> Self {
+        let address = low as u128 | (high as u128) << 64;
+        Self { address, is_v6: rest & 1 != 0, start: (rest >> 1) as usize }
+    }
+
     /// Who sent it.
     #[inline(always)]
     pub const fn source(&self) -> Source {

@@ -2,9 +2,12 @@
 //!
 //! The kernel's own hash costs a call, and two lines of memory of which the second is known only when the first has come.
 //! Here, slots lie in buckets of eight, and each bucket has a word of tags in an array of its own: a byte for each slot, zero
-//! if that is free, else [`TAKEN`] and seven bits of the hash of what is in it. A key has two buckets, and lies in the one
-//! that was emptier when it came. A lookup reads two words of tags, which are small enough to stay in a cache, and then nearly
-//! always exactly one slot, which is one line.
+//! if that is free, else [`TAKEN`] and seven bits of the hash of what is in it. A key has two buckets. It lies at its home, a slot of
+//! the first, if that was free when it came and the bucket not crowded; else somewhere in the emptier of both. A lookup reads one or
+//! two words of tags, which are small enough to stay in a cache, and then nearly always exactly one slot, which is one line.
+//!
+//! Two of three keys are at home. The processor guesses so, and fetches the slot there while the tags are still on their way; a slot
+//! that only the tags can name is fetched after them.
 //!
 //! A table has its memory from the beginning, but uses only the first buckets of it as long as few entries are there: spread over
 //! a hundred megabytes, ten thousand would each lie on a page of its own. When it uses more, entries are copied to where they will
@@ -20,6 +23,10 @@ pub const BUCKET: u32 = 8;
 /// Slots of a bucket that may have the same tag: a bound for a reader's search. Of millions of buckets one or none would have
 /// had more.
 pub const ALIKE: u32 = 4;
+
+/// Entries for each bucket of a table that is full. A bucket which has as many is crowded: were homes taken there all the same, some
+/// of a million keys would find no place at all.
+const FILL: u32 = 5;
 
 /// The tag of each slot that is not free has this bit.
 pub const TAKEN: u8 = 0x80;
@@ -49,7 +56,7 @@ pub struct Shape {
 #[inline(always)]
 pub const fn buckets(entries: u32) -> u32 {
     // Few buckets are filled unevenly, and cost little.
-    entries / 5 + 4
+    entries / FILL + 4
 }
 
 /// Words behind the tags, in their array.
@@ -85,6 +92,8 @@ pub struct Place {
     pub buckets: [u32; 2],
     /// Its tag.
     pub tag: u8,
+    /// The slot where it is looked for first, and mostly lies.
+    pub home: u32,
 }
 
 impl Place {
@@ -94,9 +103,11 @@ impl Place {
         let Shape { seed, buckets } = shape;
         let first = mix(key ^ seed, GOLDEN);
         let second = mix(first, seed);
+        let bucket = scale(first, buckets);
         Self {
-            buckets: [scale(first, buckets), scale(second, buckets)],
+            buckets: [bucket, scale(second, buckets)],
             tag: TAKEN | (second >> 24 & 0xff) as u8,
+            home: bucket * BUCKET + (first >> 24) as u32 % BUCKET,
         }
     }
 
@@ -105,7 +116,15 @@ impl Place {
     #[inline(always)]
     pub fn find<E>(self, tags: impl Fn(u32) -> Option<u64>, entry: impl Fn(u32) -> Option<E>) -> Option<E> {
         let [first, second] = self.buckets;
-        let mut fits = Fits::of(fitting(tags(first)?, self.tag), fitting(tags(second)?, self.tag));
+        let nearer = tags(first)?;
+        // Mostly so, and then foreseen: the slot is on its way before the tags have come.
+        if (nearer >> tag_of(self.home).1) as u8 == self.tag {
+            let found = entry(self.home);
+            if found.is_some() {
+                return found;
+            }
+        }
+        let mut fits = Fits::of(fitting(nearer, self.tag), fitting(tags(second)?, self.tag));
         for _ in 0..2 * ALIKE {
             if fits.0 == 0 {
                 break;
@@ -119,23 +138,30 @@ impl Place {
         None
     }
 
-    /// A free slot for a key that is not there yet, in the emptier of its buckets that may have one more of its tag.
+    /// A free slot for a key that is not there yet: its home, or one in the emptier of its buckets that may have one more of its tag.
     pub fn free(self, tags: impl Fn(u32) -> u64) -> Option<u32> {
-        let mut buckets = self.buckets;
-        buckets.sort_unstable_by_key(|bucket| taken(tags(*bucket)));
-        buckets.into_iter().find_map(|bucket| {
+        // The free slots of a bucket, each the high bit of its byte; none where one more would be too many of this tag.
+        let room = |bucket| {
             let tags = tags(bucket);
-            let free = !tags & HIGHS;
-            let has_room = free != 0 && fitting(tags, self.tag).count_ones() < ALIKE;
-            has_room.then(|| bucket * BUCKET + lowest(free))
+            if fitting(tags, self.tag).count_ones() < ALIKE { !tags & HIGHS } else { 0 }
+        };
+        let [first, second] = self.buckets;
+        let [held, held_second] = self.buckets.map(|bucket| taken(tags(bucket)));
+        if held < FILL && room(first) >> tag_of(self.home).1 & u64::from(TAKEN) != 0 {
+            return Some(self.home);
+        }
+        let emptier = if held_second < held { [second, first] } else { [first, second] };
+        emptier.into_iter().find_map(|bucket| {
+            let room = room(bucket);
+            (room != 0).then(|| bucket * BUCKET + lowest(room))
         })
     }
 }
 
 /// The slots of two buckets whose tags fit: bit `8 * n` is slot `n` of the first, bit `8 * n + 1` slot `n` of the second.
 ///
-/// No branch depends on which bucket it is: it would be foreseen wrongly every other time, and the processor would find that out
-/// only when the tags have come from memory.
+/// No branch depends on which bucket it is: for a key that is not at home it would be foreseen wrongly every other time, and the
+/// processor would find that out only when the tags have come from memory.
 #[derive(Clone, Copy)]
 struct Fits(u64);
 
@@ -276,13 +302,38 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_key_goes_home_unless_that_is_taken_or_its_bucket_crowded() {
+        let place = Place { buckets: [1, 2], tag: 0x85, home: 8 + 3 };
+        let [four, five] = [0x9191_9191_0000_0000, 0x9191_9191_0000_0091];
+        let free = |first, second| place.free(|bucket| [0, first, second][bucket as usize]);
+        assert_eq!(free(four, 0), Some(8 + 3));
+        assert_eq!(free(0x9100_0000, 0), Some(16));
+        assert_eq!(free(0x9100_0000, 0x9191), Some(8));
+        assert_eq!(free(five, 0), Some(16));
+        assert_eq!(free(five, u64::MAX), Some(8 + 1));
+        assert_eq!(free(u64::MAX, u64::MAX), None);
+    }
+
+    #[test]
     fn a_key_keeps_away_from_a_bucket_that_has_too_many_of_its_tag() {
-        let place = Place { buckets: [1, 2], tag: 0x85 };
         let alike = |count: u32| (0..count).fold(0, |tags, slot| tags | 0x85 << (slot * 8));
         let fuller = alike(1) | 0x9181_8281_0000_0000;
-        assert_eq!(place.free(|bucket| [0, alike(ALIKE - 1), fuller][bucket as usize]), Some(8 + 3));
-        assert_eq!(place.free(|bucket| [0, alike(ALIKE), fuller][bucket as usize]), Some(16 + 1));
-        assert_eq!(place.free(|_| alike(ALIKE)), None);
+        for (home, with_room) in [(8, 8 + 3), (8 + 7, 8 + 7)] {
+            let place = Place { buckets: [1, 2], tag: 0x85, home };
+            let free = |first| place.free(|bucket| [0, first, fuller][bucket as usize]);
+            assert_eq!(free(alike(ALIKE - 1)), Some(with_room));
+            assert_eq!(free(alike(ALIKE)), Some(16 + 1));
+            assert_eq!(place.free(|_| alike(ALIKE)), None);
+        }
+    }
+
+    #[test]
+    fn two_of_three_keys_are_at_home() {
+        let mut toy = Toy::new(100_000);
+        assert!((0..100_000).all(|number| toy.insert(number)));
+        let at_home = |key: &u64| toy.find(*key) == Some(Place::of(*key, toy.shape).home);
+        let count = (0..100_000).filter(at_home).count();
+        assert!((63_000..68_000).contains(&count), "{count}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use aya_ebpf::programs::XdpContext;
 use cursor::Frame;
 use filter_common::gate::Near;
 use filter_common::judge::{Tables as _, judge_near};
-use filter_common::packet::{Parsed, Source, parse};
+use filter_common::packet::{Packet, Parsed, Source, parse};
 use filter_common::reason::{Reason, Verdict};
 use tables::Maps;
 
@@ -33,42 +33,43 @@ use tables::Maps;
 #[xdp(frags)]
 pub fn gatepost(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
-    let near = match parse(&frame) {
-        Parsed::Packet(packet) => Maps.near_block(packet.source()),
-        Parsed::NotIp | Parsed::Unparsed => Near { hosts: true, prefixes: true },
+    let reason = match parse(&frame) {
+        Parsed::Packet(packet) => match Maps.near_block(packet.source()) {
+            Near::NOTHING => Reason::Innocent,
+            near => {
+                let [low, high, rest] = packet.to_numbers();
+                let rest = rest << 2 | u64::from(near.hosts) << 1 | u64::from(near.prefixes);
+                return judge_suspect(&context, low, high, rest);
+            }
+        },
+        Parsed::NotIp => Reason::NotIp,
+        Parsed::Unparsed => Reason::Unparsed,
     };
-    if near == Near::NOTHING {
-        maps::count(Reason::Innocent, frame.len());
-        return xdp_action::XDP_PASS;
-    }
-    judge_frame(&context, near)
+    maps::count(reason, frame.len());
+    xdp_action::XDP_PASS
 }
 
-/// Judges a frame that is not obviously an innocent's. It is read again from the beginning, for less than it would cost every
-/// innocent to keep what has been read.
+/// Judges a packet that is not obviously an innocent's. By itself, because it needs room that no innocent should pay for; and by what
+/// has been read already, as numbers, since a function is given five registers and nothing else.
 #[inline(never)]
-fn judge_frame(context: &XdpContext, near: Near) -> u32 {
+fn judge_suspect(context: &XdpContext, low: u64, high: u64, rest: u64) -> u32 {
+    let near = Near { hosts: rest & 2 != 0, prefixes: rest & 1 != 0 };
+    let packet = Packet::from_numbers([low, high, rest >> 2]);
     // The compiler would hand over where the frame lies instead, as numbers; the verifier wants the context.
     let context = black_box(context);
     let frame = Frame::new(context);
     let length = frame.len();
-    let reason = match parse(&frame) {
-        Parsed::NotIp => Reason::NotIp,
-        Parsed::Unparsed => Reason::Unparsed,
-        Parsed::Packet(packet) => {
-            // Each family by itself: the kernel puts a lookup into the program only where the map is always the same.
-            let judgement = match packet.source() {
-                source @ Source::V4(_) => judge_near(near, source, || packet.payload(&frame), &Maps),
-                source @ Source::V6(_) => judge_near(near, source, || packet.payload(&frame), &Maps),
-            };
-            if let Some(entry) = judgement.entry
-                && let Some(dropped) = tables::count_drop(entry, length, judgement.now)
-            {
-                report::submit(packet.source(), &dropped, &judgement);
-            }
-            judgement.reason
-        }
+    // Each family by itself: the kernel puts a lookup into the program only where the map is always the same.
+    let judgement = match packet.source() {
+        source @ Source::V4(_) => judge_near(near, source, || packet.payload(&frame), &Maps),
+        source @ Source::V6(_) => judge_near(near, source, || packet.payload(&frame), &Maps),
     };
+    if let Some(entry) = judgement.entry
+        && let Some(dropped) = tables::count_drop(entry, length, judgement.now)
+    {
+        report::submit(packet.source(), &dropped, &judgement);
+    }
+    let reason = judgement.reason;
     maps::count(reason, length);
     match reason.verdict() {
         Verdict::Pass => xdp_action::XDP_PASS,

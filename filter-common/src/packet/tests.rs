@@ -56,7 +56,10 @@ fn check(frame: &[u8], source: Source, payload: Payload) {
 /// The sender, and what the packet carries if that can be read.
 fn read(frame: &[u8]) -> Option<(Source, Option<Payload>)> {
     match parse(frame) {
-        Parsed::Packet(packet) => Some((packet.source(), packet.payload(frame))),
+        Parsed::Packet(packet) => {
+            assert_eq!(Packet::from_numbers(packet.to_numbers()), packet);
+            Some((packet.source(), packet.payload(frame)))
+        }
         Parsed::NotIp | Parsed::Unparsed => None,
     }
 }
