@@ -124,7 +124,7 @@ pub fn parse<C: Cursor + ?Sized>(frame: &C) -> Parsed {
 }
 
 impl Packet {
-    /// As numbers, the last of a few bits, for whoever hands it on where nothing else can go.
+    /// As numbers, for whoever hands it on where nothing else can go.
     #[inline(always)]
     pub const fn to_numbers(self) -> [u64; 3] {
         let [low, high] = [self.address as u64, (self.address >> 64) as u64];

@@ -37,9 +37,9 @@ pub fn gatepost(context: XdpContext) -> u32 {
         Parsed::Packet(packet) => match Maps.near_block(packet.source()) {
             Near::NOTHING => Reason::Innocent,
             near => {
+                let near = u64::from(near.hosts) << 1 | u64::from(near.prefixes);
                 let [low, high, rest] = packet.to_numbers();
-                let rest = rest << 2 | u64::from(near.hosts) << 1 | u64::from(near.prefixes);
-                return judge_suspect(&context, low, high, rest);
+                return judge_suspect(&context, near, low, high, rest);
             }
         },
         Parsed::NotIp => Reason::NotIp,
@@ -52,9 +52,9 @@ pub fn gatepost(context: XdpContext) -> u32 {
 /// Judges a packet that is not obviously an innocent's. By itself, because it needs room that no innocent should pay for; and by what
 /// has been read already, as numbers, since a function is given five registers and nothing else.
 #[inline(never)]
-fn judge_suspect(context: &XdpContext, low: u64, high: u64, rest: u64) -> u32 {
-    let near = Near { hosts: rest & 2 != 0, prefixes: rest & 1 != 0 };
-    let packet = Packet::from_numbers([low, high, rest >> 2]);
+fn judge_suspect(context: &XdpContext, near: u64, low: u64, high: u64, rest: u64) -> u32 {
+    let near = Near { hosts: near & 2 != 0, prefixes: near & 1 != 0 };
+    let packet = Packet::from_numbers([low, high, rest]);
     // The compiler would hand over where the frame lies instead, as numbers; the verifier wants the context.
     let context = black_box(context);
     let frame = Frame::new(context);
