@@ -127,7 +127,7 @@ impl Packet {
     /// As numbers, for whoever hands it on where nothing else can go.
     #[inline(always)]
     pub const fn to_numbers(self) -> [u64; 3] {
-        let [low, high] = [self.address as u64, (self.address >> 64) as u64];
+        let [low, high] = [(self.address << 64 >> 64) as u64, (self.address >> 64) as u64];
         [low, high, (self.start as u64) << 1 | self.is_v6 as u64]
     }
 

@@ -107,7 +107,7 @@ impl Place {
         Self {
             buckets: [bucket, scale(second, buckets)],
             tag: TAKEN | (second >> 24 & 0xff) as u8,
-            home: bucket * BUCKET + (first >> 24) as u32 % BUCKET,
+            home: bucket * BUCKET + (first >> 24 & 0x7) as u32,
         }
     }
 
@@ -118,7 +118,7 @@ impl Place {
         let [first, second] = self.buckets;
         let nearer = tags(first)?;
         // Mostly so, and then foreseen: the slot is on its way before the tags have come.
-        if (nearer >> tag_of(self.home).1) as u8 == self.tag {
+        if nearer >> tag_of(self.home).1 & 0xff == u64::from(self.tag) {
             let found = entry(self.home);
             if found.is_some() {
                 return found;

@@ -54,9 +54,7 @@ fn end_to_end(programs: Vec<PathBuf>, at_once: usize, arguments: &[String]) -> R
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-        // All are waited for, whatever one says.
-        let outcomes: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-        outcomes.into_iter().try_for_each(|outcome| outcome.map_err(|_| anyhow!("a worker panicked"))?)
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a worker panicked"))?)
     })
 }
 
