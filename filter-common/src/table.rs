@@ -107,7 +107,8 @@ impl Place {
         Self {
             buckets: [bucket, scale(second, buckets)],
             tag: TAKEN | (second >> 24 & 0xff) as u8,
-            home: bucket * BUCKET + (first >> 24 & 0x7) as u32,
+            // By the lower half of the hash, of which the bucket says nothing.
+            home: bucket * BUCKET + scale(first << 32, BUCKET),
         }
     }
 

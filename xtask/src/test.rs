@@ -23,7 +23,8 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     // Not the benches: cargo builds those for `cargo bench` only.
     let programs = programs(&["test"]).context("the end-to-end tests do not build")?;
     ensure!(!programs.is_empty(), "there are no end-to-end tests; that cannot be right");
-    let (lab, others) = programs.into_iter().partition(|path| name(path) == LAB);
+    let (lab, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(|path| name(path) == LAB);
+    ensure!(!lab.is_empty(), "no program `{LAB}` tests the lab; it has another name now");
     // The lab's own test makes what all share, and looks at leftovers that any other's next world would sweep.
     end_to_end(lab, 1, arguments)?;
     end_to_end(others, AT_ONCE, arguments)?;
@@ -44,7 +45,7 @@ fn end_to_end(programs: Vec<PathBuf>, at_once: usize, arguments: &[String]) -> R
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || -> Result<()> {
         while let Some(program) = next() {
-            let outcome = one(&program, arguments);
+            let outcome = run_program(&program, arguments);
             if outcome.is_err() {
                 while next().is_some() {}
             }
@@ -59,7 +60,7 @@ fn end_to_end(programs: Vec<PathBuf>, at_once: usize, arguments: &[String]) -> R
 }
 
 /// Runs one to its end, and shows what it has said.
-fn one(program: &Path, arguments: &[String]) -> Result<()> {
+fn run_program(program: &Path, arguments: &[String]) -> Result<()> {
     let start = Instant::now();
     // One test at a time: each has a Postfix of its own.
     let mut command = as_root(program)?;

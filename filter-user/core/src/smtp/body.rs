@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use crate::smtp::bounds::{Bounds, LineEnds};
 use crate::smtp::line::Fault;
 use crate::smtp::mender::{Mender, Place};
+use crate::smtp::plain::{BLOCK, is_plain};
 
 /// Looks for the end of one message, however its bytes are cut.
 #[derive(Debug)]
@@ -61,8 +62,7 @@ impl BodyScanner {
         (bytes.len(), Ok(false))
     }
 
-    /// Takes a whole block of plain lines at once, as nearly all are: line by line would cost several times as much. False: nothing
-    /// is taken, for something in it may matter.
+    /// Takes a whole block of plain lines. False: nothing is taken, for something in it may matter.
     fn skim(&mut self, block: &[u8]) -> bool {
         let before = match self.place {
             Place::Start => b'\n',
@@ -70,26 +70,16 @@ impl BodyScanner {
             Place::Cr => b'\r',
             Place::Dot | Place::DotCr => return false,
         };
-        let (Some(first), Some(last), BLOCK) = (block.first(), block.last(), block.len()) else {
-            return false;
-        };
-        if self.limit.saturating_sub(self.column) < BLOCK {
-            return false;
-        }
-        let pairs = block.iter().zip(block.get(1..).unwrap_or_default());
-        // To the end, whatever is found: so the compiler looks at many pairs by one instruction.
-        let is_faulty =
-            pairs.fold(!is_plain(before, *first), |faulty, (one, next)| faulty | !is_plain(*one, *next));
-        if is_faulty {
+        if self.limit.saturating_sub(self.column) < block.len() || !is_plain(before, block) {
             return false;
         }
         self.column = match memchr::memrchr(b'\n', block) {
-            Some(end) => BLOCK - 1 - end,
-            None => self.column + BLOCK,
+            Some(end) => block.len() - 1 - end,
+            None => self.column + block.len(),
         };
-        self.place = match last {
-            b'\r' => Place::Cr,
-            b'\n' => Place::Start,
+        self.place = match block.last() {
+            Some(b'\r') => Place::Cr,
+            Some(b'\n') => Place::Start,
             _ => Place::Inside,
         };
         true
@@ -133,14 +123,6 @@ impl BodyScanner {
         }
         (bytes.len(), Ok(false))
     }
-}
-
-/// Bytes that are looked at at once.
-const BLOCK: usize = 256;
-
-/// Whether a byte may follow another one without a thought: no NUL, no half of a line end, no dot at the beginning of a line.
-const fn is_plain(one: u8, next: u8) -> bool {
-    next != 0 && (one == b'\r') == (next == b'\n') && !(one == b'\n' && next == b'.')
 }
 
 /// A message behind a 354, under the rules of its service.
@@ -240,6 +222,21 @@ impl StrayEnds {
 
     /// How many bytes are faultless, and what is wrong behind them.
     pub fn walk(&mut self, bytes: &[u8]) -> (usize, Result<(), Fault>) {
+        for (number, block) in bytes.chunks(BLOCK).enumerate() {
+            if is_plain(if self.cr { b'\r' } else { b' ' }, block) {
+                self.cr = block.ends_with(b"\r");
+                continue;
+            }
+            let (length, outcome) = self.step(block);
+            if outcome.is_err() {
+                return (number * BLOCK + length, outcome);
+            }
+        }
+        (bytes.len(), Ok(()))
+    }
+
+    /// The same, from one byte that matters to the next.
+    fn step(&mut self, bytes: &[u8]) -> (usize, Result<(), Fault>) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             match (self.cr, byte) {
@@ -342,7 +339,7 @@ mod tests {
         }
     }
 
-    /// A byte at a time, which nobody can skim.
+    /// A byte at a time, of which no block is made.
     fn crawl(limit: usize, bytes: &[u8]) -> (Result<Scanned, Fault>, u64) {
         let mut scanner = BodyScanner::new(limit);
         for (at, byte) in bytes.iter().enumerate() {
@@ -355,18 +352,29 @@ mod tests {
         (Ok(Scanned { length: bytes.len(), ended: false }), scanner.stuffing)
     }
 
+    const ODD: [&str; 10] = ["", "\r", "\n", "\0", ".", "..", "\r\n.\r\n", "\r\n.x", "\r\n..", "\r\r\n"];
+
+    /// Lines, some of them long, with something odd among them.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let lengths = prop::collection::vec(prop_oneof![9 => 0_usize..90, 1 => 200_usize..1100], 0..60);
+        (lengths, prop::sample::select(&ODD), any::<prop::sample::Index>()).prop_map(
+            |(lengths, odd, place)| {
+                let line = |length| "x".repeat(length).into_bytes().into_iter().chain(*b"\r\n");
+                let mut text: Vec<u8> = lengths.into_iter().flat_map(line).collect();
+                let place = place.index(text.len() + 1);
+                text.splice(place..place, odd.bytes());
+                text
+            },
+        )
+    }
+
     proptest! {
         #[test]
-        fn what_is_skimmed_is_what_is_read_byte_by_byte(
-            lines in prop::collection::vec(prop_oneof![9 => 0_usize..90, 1 => 200_usize..1100], 0..60),
-            odd in prop::sample::select(&["", "\r", "\n", "\0", ".", "..", "\r\n.\r\n", "\r\n.x", "\r\n..", "\r\r\n"]),
-            place in any::<prop::sample::Index>(),
+        fn a_message_read_by_the_block_is_as_it_is_byte_by_byte(
+            text in text(),
             cut in any::<prop::sample::Index>(),
             limit in prop::sample::select(&[0_usize, 80, 300, 1000]),
         ) {
-            let mut text: Vec<u8> = lines.into_iter().flat_map(|length| "x".repeat(length).into_bytes().into_iter().chain(*b"\r\n")).collect();
-            let place = place.index(text.len() + 1);
-            text.splice(place..place, odd.bytes());
             let (expected, stuffing) = crawl(limit, &text);
             let mut scanner = BodyScanner::new(limit);
             let (front, back) = text.split_at(cut.index(text.len() + 1));
@@ -378,6 +386,15 @@ mod tests {
             };
             prop_assert_eq!(outcome, expected);
             prop_assert_eq!(scanner.stuffing, stuffing);
+        }
+
+        #[test]
+        fn a_chunk_read_by_the_block_is_as_it_is_byte_by_byte(text in text()) {
+            let (mut whole, mut bytes) = (StrayEnds::default(), StrayEnds::default());
+            let fault = text.iter().position(|byte| bytes.check(&[*byte]).is_err());
+            let (length, outcome) = whole.walk(&text);
+            prop_assert_eq!((length, outcome.is_err()), (fault.unwrap_or(text.len()), fault.is_some()));
+            prop_assert_eq!(whole.cr, bytes.cr);
         }
 
         #[test]
