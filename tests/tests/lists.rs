@@ -73,6 +73,7 @@ fn mistakes_are_one_sentence_and_an_exit_code() {
         check(&["block", "add", "203.0.113.5/24"], 2, &["203.0.113.0/24", "203.0.113.5?"])?;
         check(&["block", "add", "0.0.0.0/0"], 1, &["--force"])?;
         check(&["block", "add", "203.0.113.5", "--minutes", "1000000000"], 1, &["999999999"])?;
+        check(&["block", "add", "203.0.113.5", "--for", "0s"], 1, &["999999999"])?;
         check(&["block", "remove", "203.0.113.5"], 1, &["not on the list"])?;
         check(&["never", "remove", "203.0.113.1"], 1, &["built in"])?;
         check(&["maps", "get", "nobody"], 2, &["is not an address"])?;

@@ -19,8 +19,8 @@ use crate::ips::List;
 pub(super) struct Change {
     /// The network of the entry: an address, a CIDR or a wildcard
     network: String,
-    /// From now on for how long, 1 to 999999999
-    #[arg(long, value_name = "N", required_unless_present = "comment")]
+    /// From now on for how long: 1 to 999999999 minutes, or a span such as 2h
+    #[arg(long, visible_alias = "for", value_name = "N|SPAN", value_parser = table::read_minutes, required_unless_present = "comment")]
     minutes: Option<u64>,
     /// Why, for whoever asks later
     #[arg(long, visible_alias = "reason", value_name = "TEXT")]

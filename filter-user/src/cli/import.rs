@@ -24,8 +24,8 @@ pub(super) struct Import {
     /// How it is written [default: json for .json, .jsonl and .ndjson, csv for .csv, else plain]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// For how long, for entries that do not say it [default: the configured block time; never-block: for good]
-    #[arg(long, value_name = "N")]
+    /// For how long (minutes, or a span such as 2h), for entries that do not say it [default: the configured block time; never-block: for good]
+    #[arg(long, visible_alias = "for", value_name = "N|SPAN", value_parser = table::read_minutes)]
     minutes: Option<u64>,
     /// Why, for entries that do not say it
     #[arg(long, visible_alias = "reason", value_name = "TEXT", default_value_t, hide_default_value = true)]

@@ -273,8 +273,8 @@ struct Wish {
     /// Addresses (192.0.2.7), CIDRs (192.0.2.0/24) or wildcards (192.0.2.*)
     #[arg(required = true, value_name = "NETWORK")]
     networks: Vec<String>,
-    /// For how long, 1 to 999999999 [default: the configured block time; on the never-block list, for good]
-    #[arg(long, value_name = "N", conflicts_with = "until")]
+    /// For how long: 1 to 999999999 minutes, or a span such as 2h [default: the configured block time; on the never-block list, for good]
+    #[arg(long, visible_alias = "for", value_name = "N|SPAN", value_parser = table::read_minutes, conflicts_with = "until")]
     minutes: Option<u64>,
     /// Until when, such as 2026-12-01T08:00 (local time) or 2026-12-01T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = table::read_time)]

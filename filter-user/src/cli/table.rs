@@ -85,6 +85,16 @@ pub(super) fn write_time(at: Timestamp) -> Option<String> {
     jiff::Timestamp::from_millisecond(at.as_millis()).ok().map(|time| time.to_string())
 }
 
+/// Minutes as a person writes them: a number of them, or a span with units, of which a part of a minute counts as a whole one.
+pub(super) fn read_minutes(text: &str) -> Result<u64, String> {
+    if let Ok(minutes) = text.parse() {
+        return Ok(minutes);
+    }
+    let span = humantime::parse_duration(text);
+    let span = span.map_err(|_| "it is a number of minutes, or a span like 90m, 2h or 7days".to_owned())?;
+    Ok(span.as_secs().div_ceil(60).max(u64::from(!span.is_zero())))
+}
+
 /// A duration in its two largest units.
 pub(crate) fn duration(span: Duration) -> String {
     let words = humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
@@ -135,6 +145,16 @@ mod tests {
         assert!(time(local).starts_with("2027-01-15 08:00:00"), "{}", time(local));
         read_time("tomorrow").unwrap_err();
         assert_eq!(write_time(Timestamp::FAR_FUTURE), None);
+    }
+
+    #[test]
+    fn minutes_are_a_number_or_a_span() {
+        let spans =
+            ["90", "90m", "2h", "1day 1h", "61s", "1ms", "0s"].map(|text| read_minutes(text).unwrap());
+        assert_eq!(spans, [90, 90, 120, 1500, 2, 1, 0]);
+        for text in ["", "soon", "-5", "2 hats", "99999999999999999999", "99999999999999999999h"] {
+            assert!(read_minutes(text).unwrap_err().contains("2h"), "{text}");
+        }
     }
 
     #[test]

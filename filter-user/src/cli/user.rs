@@ -52,8 +52,8 @@ pub(super) enum TokenVerb {
         name: String,
         #[command(flatten)]
         role: RoleChoice,
-        /// For how long, 1 to 999999999 [default: until it is revoked]
-        #[arg(long, value_name = "N")]
+        /// For how long: 1 to 999999999 minutes, or a span such as 2h [default: until it is revoked]
+        #[arg(long, visible_alias = "for", value_name = "N|SPAN", value_parser = table::read_minutes)]
         minutes: Option<u64>,
         #[command(flatten)]
         output: Output,
