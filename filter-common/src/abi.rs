@@ -156,10 +156,10 @@ pub const fn host(source: Source) -> u64 {
     }
 }
 
-/// The word of the port bitmap that holds a port, and its bit there.
+/// The word of the port bitmap that holds a port, and how far its bit is shifted there.
 #[inline(always)]
-pub const fn port_bit(port: u16) -> (u32, u64) {
-    ((port >> 6) as u32, 1 << (port & 63))
+pub const fn port_bit(port: u16) -> (u32, u32) {
+    ((port >> 6) as u32, (port & 63) as u32)
 }
 
 #[cfg(feature = "user")]

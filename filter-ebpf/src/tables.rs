@@ -107,8 +107,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn is_protected(&self, port: u16) -> bool {
-        let (index, bit) = port_bit(port);
-        word(&PROTECTED_PORTS, index) & bit != 0
+        let (index, shift) = port_bit(port);
+        word(&PROTECTED_PORTS, index) >> shift & 1 != 0
     }
 
     #[inline(always)]

@@ -343,9 +343,9 @@ fn prepare(directory: &Path) -> Result<(), KernelError> {
 fn write_ports(maps: &mut Maps, wanted: &Settings) -> Result<abi::Settings, KernelError> {
     let mut words = vec![0_u64; limits::PORT_WORDS as usize];
     for port in &wanted.protected_ports {
-        let (word, bit) = port_bit(*port);
+        let (word, shift) = port_bit(*port);
         if let Some(ports) = words.get_mut(word as usize) {
-            *ports |= bit;
+            *ports |= 1 << shift;
         }
     }
     for (word, ports) in (0..).zip(words) {

@@ -240,8 +240,8 @@ impl Tables for Maps {
     }
 
     fn is_protected(&self, port: u16) -> bool {
-        let (word, bit) = port_bit(port);
-        self.protected_ports.get(&word, 0).is_ok_and(|ports| ports & bit != 0)
+        let (word, shift) = port_bit(port);
+        self.protected_ports.get(&word, 0).is_ok_and(|ports| ports >> shift & 1 != 0)
     }
 
     /// Says what the kernel would do, and leaves the courtesy to the client.
