@@ -15,8 +15,10 @@
 
 mod cursor;
 
+use core::ffi::c_void;
+
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, xdp_action};
-use aya_ebpf::helpers::generated::bpf_redirect;
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_redirect};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, ProgramArray};
@@ -35,6 +37,10 @@ static SEATS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 /// Turns so far, how many seats there are less one (a power of two less one), and the index of the device to send to.
 #[map]
 static WHEEL: Array<[u64; 3]> = Array::with_max_entries(1, 0);
+
+/// How long [`generator`] idles before each frame, in turns of an empty loop.
+#[map]
+static PAUSE: Array<u32> = Array::with_max_entries(1, 0);
 
 /// What [`glance`] and [`plunge`] look into.
 #[map]
@@ -86,11 +92,18 @@ pub fn carousel(context: XdpContext) -> u32 {
 /// The next source into the frame, and the frame to the device.
 #[xdp]
 pub fn generator(context: XdpContext) -> u32 {
+    let pause = PAUSE.get(0).copied().unwrap_or(0);
+    // SAFETY: the function is one that can be called so, and takes nothing of the context.
+    unsafe { bpf_loop(pause, idle as *mut c_void, core::ptr::null_mut(), 0) };
     match turn(&context) {
         // SAFETY: remembers the device for the caller and has no obligation.
         Some(device) => unsafe { bpf_redirect(device, 0) as u32 },
         None => xdp_action::XDP_ABORTED,
     }
+}
+
+unsafe extern "C" fn idle(_turn: u32, _context: *mut c_void) -> i64 {
+    0
 }
 
 /// One lookup in one trie for each packet.

@@ -92,6 +92,11 @@ impl Rig {
         Ok(())
     }
 
+    /// Idles so many turns of a loop before each frame that is sent off.
+    pub fn pause(&mut self, turns: u32) -> Result<()> {
+        Ok(Array::<_, u32>::try_from(self.map("PAUSE")?)?.set(0, turns, 0)?)
+    }
+
     /// Puts networks into the tries.
     pub fn plant(&mut self, networks: &[IpNet]) -> Result<()> {
         let mut v4 = LpmTrie::<_, [u8; 4], u64>::try_from(self.map("TRIE_V4")?)?;

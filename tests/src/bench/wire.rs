@@ -29,6 +29,8 @@ const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(500);
 /// Frames of one call: about a tenth of a second.
 const FRAMES: u32 = 1 << 17;
+/// Turns of a loop for which a paced sender idles before each frame: about half a microsecond.
+const PAUSE: u32 = 300;
 /// Frames that must all be dropped before anything is measured; as many as the receiving ring has room for at once.
 const PROBES: u32 = 128;
 /// How long these may take, on a machine that is busy.
@@ -45,7 +47,9 @@ SYNs of blocked IPv4 sources to port 25, 74 bytes, sent by BPF_PROG_TEST_RUN liv
 pair; median of 3 rounds of half a second. dropped: million packets a second, by the dropper's own counter. CPU: share of
 the receiving processor (threaded NAPI). ns: its processor time per dropped packet, of which `everything` (an XDP program
 that counts and drops) is the floor, and `one load` (the same after a load from 64 bytes for each entry) the floor of
-whatever remembers all entries. full: million packets a second that this would be at a whole processor.";
+whatever remembers all entries. full: million packets a second that this would be at a whole processor. paced: ns where the
+sender idles half a microsecond before each frame; else it overruns the receiver, and both wait for the lines of the full
+ring between them.";
 
 /// One round.
 struct Round {
@@ -56,7 +60,7 @@ struct Round {
 
 /// Measures everybody against everything, or what is wanted of both.
 pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
-    let heads = ["entries", "senders", "dropper", "dropped", "CPU %", "ns", "full"];
+    let heads = ["entries", "senders", "dropper", "dropped", "CPU %", "ns", "full", "paced"];
     let mut table = Table::new("a flood of blocked sources", NOTE, &heads);
     for (size, senders) in FLOODS.into_iter().filter(|(size, _)| wanted.has_number(*size)) {
         for rival in Rival::ALL.into_iter().filter(|rival| wanted.has(rival.name())) {
@@ -66,7 +70,7 @@ pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
                 Cell::Text(rival.name().to_owned()),
             ];
             if rival.most() < size {
-                row.extend(["cannot hold", "", "", ""].map(Cell::Missing));
+                row.extend(["cannot hold", "", "", "", ""].map(Cell::Missing));
             } else {
                 row.extend(flood(rival, size, senders).with_context(|| rival.name())?);
             }
@@ -92,6 +96,7 @@ fn flood(rival: Rival, size: usize, senders: usize) -> Result<Vec<Cell>> {
     let mut sender = Rig::load(sources.len(), 0)?;
     let frame = frame(sources[0]);
     let (mut dropped, mut share, mut nanos) = (Sample::default(), Sample::default(), Sample::default());
+    let mut paced = Sample::default();
     world.internet.enter(|| {
         pin(0, PROCESSORS[0])?;
         seat(&mut sender, &sources)?;
@@ -102,15 +107,18 @@ fn flood(rival: Rival, size: usize, senders: usize) -> Result<Vec<Cell>> {
         // The floor also drops what the interfaces themselves say to each other.
         ensure!(first >= u64::from(PROBES), "it dropped {first} of {PROBES} packets");
         let mut before = before + first;
+        let mut count = || {
+            let now = dropper.dropped(&world)?;
+            Ok(now - std::mem::replace(&mut before, now))
+        };
         for _ in 0..ROUNDS {
-            let mut count = || {
-                let now = dropper.dropped(&world)?;
-                Ok(now - std::mem::replace(&mut before, now))
-            };
-            let round = round(&mut sender, &frame, &threads, &mut count)?;
-            dropped.add(round.dropped / 1e6);
-            share.add(round.share * 100.0);
-            nanos.add(round.nanos);
+            sender.pause(0)?;
+            let hurried = round(&mut sender, &frame, &threads, &mut count)?;
+            dropped.add(hurried.dropped / 1e6);
+            share.add(hurried.share * 100.0);
+            nanos.add(hurried.nanos);
+            sender.pause(PAUSE)?;
+            paced.add(round(&mut sender, &frame, &threads, &mut count)?.nanos);
         }
         Ok(())
     })?;
@@ -119,6 +127,7 @@ fn flood(rival: Rival, size: usize, senders: usize) -> Result<Vec<Cell>> {
         Cell::Figure(share.median(), 0),
         Cell::Figure(nanos.median(), 0),
         Cell::Figure(1e3 / nanos.median(), 2),
+        Cell::Figure(paced.median(), 0),
     ])
 }
 
