@@ -102,6 +102,7 @@ pub fn generator(context: XdpContext) -> u32 {
     }
 }
 
+/// A turn of nothing; 0: go on.
 unsafe extern "C" fn idle(_turn: u32, _context: *mut c_void) -> i64 {
     0
 }

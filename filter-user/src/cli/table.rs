@@ -92,7 +92,8 @@ pub(super) fn read_minutes(text: &str) -> Result<u64, String> {
     }
     let span = humantime::parse_duration(text);
     let span = span.map_err(|_| "it is a number of minutes, or a span like 90m, 2h or 7days".to_owned())?;
-    Ok(span.as_secs().div_ceil(60).max(u64::from(!span.is_zero())))
+    let minutes = span.as_nanos().div_ceil(Duration::from_mins(1).as_nanos());
+    Ok(u64::try_from(minutes).unwrap_or(u64::MAX))
 }
 
 /// A duration in its two largest units.
@@ -149,9 +150,9 @@ mod tests {
 
     #[test]
     fn minutes_are_a_number_or_a_span() {
-        let spans =
-            ["90", "90m", "2h", "1day 1h", "61s", "1ms", "0s"].map(|text| read_minutes(text).unwrap());
-        assert_eq!(spans, [90, 90, 120, 1500, 2, 1, 0]);
+        let spans = ["90", "90m", "2h", "1day 1h", "61s", "60s 1ms", "1ms", "0s"]
+            .map(|text| read_minutes(text).unwrap());
+        assert_eq!(spans, [90, 90, 120, 1500, 2, 2, 1, 0]);
         for text in ["", "soon", "-5", "2 hats", "99999999999999999999", "99999999999999999999h"] {
             assert!(read_minutes(text).unwrap_err().contains("2h"), "{text}");
         }

@@ -27,9 +27,9 @@ const FLOODS: [(usize, usize); 4] = [(1, 1), (10_000, 10_000), (1_000_000, 1024)
 const ROUNDS: usize = 3;
 /// Length of a round.
 const ROUND: Duration = Duration::from_millis(500);
-/// Frames of one call: about a tenth of a second.
+/// Frames of one call, of which a round has many.
 const FRAMES: u32 = 1 << 17;
-/// Turns of a loop for which a paced sender idles before each frame: about half a microsecond.
+/// Turns of an empty loop for which a paced sender idles before each frame.
 const PAUSE: u32 = 300;
 /// Frames that must all be dropped before anything is measured; as many as the receiving ring has room for at once.
 const PROBES: u32 = 128;
@@ -48,8 +48,7 @@ pair; median of 3 rounds of half a second. dropped: million packets a second, by
 the receiving processor (threaded NAPI). ns: its processor time per dropped packet, of which `everything` (an XDP program
 that counts and drops) is the floor, and `one load` (the same after a load from 64 bytes for each entry) the floor of
 whatever remembers all entries. full: million packets a second that this would be at a whole processor. paced: ns where the
-sender idles half a microsecond before each frame; else it overruns the receiver, and both wait for the lines of the full
-ring between them.";
+sender idles for 300 turns of an empty loop before each frame, and overruns only those that are slower than that.";
 
 /// One round.
 struct Round {
