@@ -64,6 +64,12 @@ impl Drop for Process {
     }
 }
 
+/// Whether a process still runs. One that has ended, but whose parent has not yet asked how, is dead: it keeps its
+/// folder in /proc, but has no program any more (`proc_pid_exe(5)`).
+pub fn lives(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
+
 /// Waits until something is so, for at most `limit`.
 pub fn wait_until(what: &str, limit: Duration, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + limit;
@@ -74,4 +80,21 @@ pub fn wait_until(what: &str, limit: Duration, mut so: impl FnMut() -> Result<bo
         std::thread::sleep(Duration::from_millis(20));
     }
     bail!("{what} did not happen within {limit:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_nobody_has_buried_is_dead() -> Result<()> {
+        assert!(lives(std::process::id()));
+        let mut child = std::process::Command::new("true").spawn()?;
+        wait_until("the end of `true`", PATIENCE, || Ok(!lives(child.id())))?;
+        let folder = format!("/proc/{}", child.id());
+        assert!(std::path::Path::new(&folder).exists(), "it is buried only now");
+        child.wait()?;
+        assert!(!std::path::Path::new(&folder).exists());
+        Ok(())
+    }
 }

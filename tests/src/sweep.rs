@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::namespace::ip;
+use crate::process::lives;
 use crate::world::{PINS, PREFIX, SCRATCH};
 
 /// Removes the worlds of dead owners.
@@ -37,7 +38,7 @@ pub fn sweep() -> Result<()> {
 fn is_orphan(name: &str, prefix: &str) -> bool {
     let owner =
         name.strip_prefix(prefix).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
-    owner.is_some_and(|pid: u32| !Path::new(&format!("/proc/{pid}")).exists())
+    owner.is_some_and(|pid| !lives(pid))
 }
 
 /// Ends whoever still lives in a name space that is about to go.

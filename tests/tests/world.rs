@@ -1,11 +1,10 @@
 //! The lab itself: what is made is removed, even after a crash.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use filter_tests::process::{Process, wait_until};
+use anyhow::{Context, Result, ensure};
+use filter_tests::process::{Process, lives, wait_until};
 use filter_tests::world::{PREFIX, SCRATCH, World};
 use nix::sys::signal::Signal;
 
@@ -35,14 +34,16 @@ fn a_world_whose_owner_was_killed_is_swept_by_the_next() -> Result<()> {
     let mut victim = Process::new(child);
     wait_until("the victim's world", Duration::from_secs(20), || Ok(spaces_of(pid) == 3))?;
     let note = std::env::temp_dir().join(format!("{SCRATCH}{pid}-0/inhabitant"));
-    wait_until("its inhabitant", Duration::from_secs(5), || Ok(note.exists()))?;
-    let inhabitant = format!("/proc/{}", std::fs::read_to_string(&note)?);
+    // There, but still empty, is not yet a note.
+    let read = || std::fs::read_to_string(&note).ok()?.parse::<u32>().ok();
+    wait_until("the note about its inhabitant", Duration::from_secs(5), || Ok(read().is_some()))?;
+    let inhabitant = read().context("the note about the inhabitant is gone")?;
     victim.end(Signal::SIGKILL)?;
-    ensure!(Path::new(&inhabitant).exists(), "the inhabitant did not outlive its world's owner");
+    ensure!(lives(inhabitant), "the inhabitant did not outlive its world's owner");
     ensure!(spaces_of(pid) == 3, "nobody was there to remove it");
     let world = World::new()?;
     ensure!(spaces_of(pid) == 0, "the next world did not sweep it");
-    wait_until("the inhabitant's end", Duration::from_secs(5), || Ok(!Path::new(&inhabitant).exists()))?;
+    wait_until("the inhabitant's end", Duration::from_secs(5), || Ok(!lives(inhabitant)))?;
     let (scratch, own) = (world.scratch().to_path_buf(), std::process::id());
     drop(world);
     ensure!(!scratch.exists() && spaces_of(own) == 0, "a world that is dropped leaves something");
