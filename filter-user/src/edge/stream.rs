@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 
 use crate::tls::{Layer, Protection, TlsError};
 
-/// Bytes read at once: half of what a session holds of one direction.
-const READ_SIZE: usize = 65_536;
+/// Bytes read at once: so many that what is read, looked at and sent on stays in the processor's nearest cache.
+const READ_SIZE: usize = 32_768;
 
 /// Whether a side may send more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
