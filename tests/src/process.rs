@@ -65,9 +65,10 @@ impl Drop for Process {
 }
 
 /// Whether a process still runs. One that has ended, but whose parent has not yet asked how, is dead: it keeps its
-/// folder in /proc, but has no program any more (`proc_pid_exe(5)`).
+/// folder in /proc, but has no program there any more (`proc_pid_exe(5)`). One that may not be looked at lives.
 pub fn lives(pid: u32) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    program.err().is_none_or(|error| error.kind() != std::io::ErrorKind::NotFound)
 }
 
 /// Waits until something is so, for at most `limit`.

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::tls::{Layer, Protection, TlsError};
 
-/// Bytes read at once: so many that what is read, looked at and sent on stays in the processor's nearest cache.
+/// Bytes read at once: few enough to stay in the processor's nearest caches until they have been looked at and sent on.
 const READ_SIZE: usize = 32_768;
 
 /// Whether a side may send more.

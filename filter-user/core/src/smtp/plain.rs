@@ -3,8 +3,7 @@
 //! Whoever reads a message has to see each line end, and to go from one to the next costs several times as much as to look whether
 //! there is anything else in a block.
 
-/// Bytes that are looked at at once. Their pairs are what is looked at, a vector of them by one instruction; so it is their number
-/// that none may be left over of.
+/// Bytes that are looked at at once. It is their pairs that are, many by one instruction, and of 256 pairs none are left over.
 pub(super) const BLOCK: usize = 256 + 1;
 
 /// Whether a whole block, behind this byte, has no NUL, no half of a line end and no dot at the beginning of a line. What is shorter
