@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use filter_tests::agent::{Agent, ask};
+use filter_tests::agent::{Agent, ask, cli};
 use filter_tests::client::Client;
 use filter_tests::in_world;
 use filter_tests::process::wait_until;
@@ -42,6 +42,26 @@ fn one_session_too_many_from_one_address_hears_421_and_a_freed_slot_is_usable_at
             held.push(Client::greeted(world, "203.0.113.30")?);
         }
         ensure!(ask(world, &["status"])?["sessions"]["total"]["used"] == 3, "the books drift");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_flood_of_refused_connections_is_counted_to_the_last_one_and_does_not_fill_the_event_log() {
+    in_world(|world, _| {
+        let _agent = Agent::start(world, "[sessions]\nmaximum_incoming_sessions = 0\n")?;
+        for _ in 0..25 {
+            Client::connect(world, "203.0.113.30")?.expect(421)?;
+        }
+        let offences = ask(world, &["status"])?["offences"].clone();
+        ensure!(offences == 25, "{offences}");
+        let metrics = String::from_utf8(cli(world, &["metrics"])?.stdout)?;
+        ensure!(metrics.contains("gatepost_offences_total{kind=\"session-overflow\"} 25\n"), "{metrics}");
+        let logged = cli(world, &["events", "--kind", "offence"])?;
+        let lines = String::from_utf8(logged.stdout)?;
+        // Ten by themselves, the next ten as one, and five that are still to come.
+        ensure!(lines.matches("session-overflow").count() == 11, "{lines}");
+        ensure!(lines.trim_end().ends_with("maximum incoming sessions (10 times)"), "{lines}");
         Ok(())
     });
 }

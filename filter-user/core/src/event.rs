@@ -41,7 +41,7 @@ pub struct Event {
     pub answered_by: Option<EventId>,
 }
 
-/// How an offence came to be known that we have not seen ourselves.
+/// How an offence came to be known that we have not seen ourselves, or how many of our own stand in one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reported {
@@ -53,7 +53,7 @@ pub struct Reported {
     /// What one of them was said to cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// How many it stands for.
+    /// How many it stands for; of our own, all since the last event of this client and kind.
     pub count: u32,
     /// It was about a local client, and counts for nothing.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]

@@ -81,7 +81,7 @@ impl Replay {
         match &event.what {
             What::Offence { kind, service, account, reported, .. } => {
                 if event.time >= self.since {
-                    self.offences += 1;
+                    self.offences += reported.map_or(1, |reported| u64::from(reported.count));
                     let (first, _) = self.span.unwrap_or((event.time, event.time));
                     self.span = Some((first, event.time));
                 }

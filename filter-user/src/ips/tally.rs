@@ -76,7 +76,7 @@ impl Tally {
         let by = |author: &Option<String>| if author.is_some() { Origin::Manual.name() } else { CLOCK };
         let (decision, origin) = match &event.what {
             What::Offence { kind, .. } => {
-                self.offences[kind.index()] += 1;
+                self.count(*kind);
                 return;
             }
             What::Blocked { origin, enforced: true, .. } => (Decision::Block, origin.name()),
@@ -92,6 +92,11 @@ impl Tally {
             Some((_, _, count)) => *count += 1,
             None => self.decisions.push((decision, origin, 1)),
         }
+    }
+
+    /// Counts an offence that the log is told of later.
+    pub(super) fn count(&mut self, kind: Kind) {
+        self.offences[kind.index()] += 1;
     }
 
     /// Offences of a kind.

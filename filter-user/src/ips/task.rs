@@ -361,6 +361,7 @@ impl Ips {
                         engine.refusal(client, now).filter(|_| inside).map(|block| replies.to_blocked(block))
                     });
                 }
+                Effect::Count(kind) => self.tally.count(kind),
                 Effect::Store(record) => entries.push(Entry::Change(record)),
                 Effect::Log(event) => {
                     self.tally.handle(&event);

@@ -1,4 +1,5 @@
-//! What happened how often in the last day: each event is counted once, and later only those that have come since.
+//! What happened how often in the last day: each event is read once, and later only those that have come since. One that stands for
+//! several counts as several.
 //!
 //! A day may hold a million events, which takes SQLite a second to count.
 
@@ -36,7 +37,8 @@ impl Day {
             Some(last) => last,
             None => first_since(&database, since)?.saturating_sub(1),
         };
-        let sql = "SELECT time / ?3 AS slot, coalesce(json_extract(what, '$.kind'), kind) AS name, count(*), max(id) \
+        let sql = "SELECT time / ?3 AS slot, coalesce(json_extract(what, '$.kind'), kind) AS name, \
+                   sum(coalesce(json_extract(what, '$.reported.count'), 1)), max(id) \
                    FROM event WHERE id > ?1 AND time >= ?2 GROUP BY slot, name";
         let mut statement = database.prepare(sql)?;
         let mut rows = statement.query([last, since, SLOT])?;
@@ -72,7 +74,10 @@ impl Day {
 mod tests {
     use super::*;
     use crate::store::{Entry, Store};
-    use filter_core::event::{Event, EventId, What};
+    use filter_core::event::{Event, EventId, Reported, What};
+    use filter_core::offence::Kind;
+    use filter_core::report::Source;
+    use filter_core::service::ServiceName;
 
     fn event(id: u64, time: Timestamp, what: What) -> Entry {
         let network = "192.0.2.7/32".parse().unwrap();
@@ -104,6 +109,27 @@ mod tests {
         store.flushed().await.unwrap();
         day.read(store.history(), now).unwrap();
         assert_eq!(day.hours(now)["unblocked"].iter().sum::<u64>(), 3);
+        let overflow = What::Offence {
+            kind: Kind::SessionOverflow,
+            number: Kind::SessionOverflow.number(),
+            multiplier: 0,
+            score: 0,
+            detail: String::new(),
+            failed_logins: 0,
+            service: ServiceName::SMTP,
+            account: None,
+            reported: Some(Reported {
+                source: Source::Session,
+                happened: None,
+                weight: None,
+                count: 10,
+                is_local: false,
+            }),
+        };
+        store.write(vec![event(6, now, overflow)]);
+        store.flushed().await.unwrap();
+        day.read(store.history(), now).unwrap();
+        assert_eq!(day.hours(now)["session-overflow"][HOURS - 1], 10);
         let tomorrow = now.after(SPAN + Duration::from_hours(1));
         day.read(store.history(), tomorrow).unwrap();
         assert!(day.hours(tomorrow).is_empty());

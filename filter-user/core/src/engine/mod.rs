@@ -5,6 +5,7 @@
 //! nothing else happens to it.
 
 mod clock;
+mod costless;
 mod feed;
 mod import;
 mod judging;
@@ -26,6 +27,7 @@ use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
+pub use costless::{COSTLESS_LIMIT, COSTLESS_TOLD};
 pub use feed::{FEED_LIMIT, is_feed};
 pub use import::Manner;
 pub use judging::SUCCESSES_TOLD;
@@ -33,6 +35,7 @@ pub use past::PAST_LIMIT;
 pub use restore::{Held, HeldBlock, HeldNever};
 
 use self::clock::Clock;
+use self::costless::Costless;
 use self::past::Past;
 use crate::admin::{BlockView, Standing};
 use crate::client::{ClientAddr, ScopeWidth, host};
@@ -41,6 +44,7 @@ use crate::event::{Drop, Event, EventId, What};
 use crate::listed::{Listed, Search};
 use crate::login::Logins;
 use crate::netmap::NetMap;
+use crate::offence::Kind;
 use crate::policy::Policy;
 use crate::score::Scores;
 use crate::time::{Instant, Now};
@@ -63,6 +67,8 @@ pub enum Effect {
     Store(Record),
     /// Enter it in the event log.
     Log(Event),
+    /// Count an offence that costs nothing; a later event of the log stands for it.
+    Count(Kind),
 }
 
 /// One change of what must survive the agent.
@@ -122,6 +128,7 @@ pub struct Engine {
     credits: Scores,
     /// Good behaviour that has been logged, each for one point.
     told: Scores,
+    costless: Costless,
     past: Past,
     clock: Clock,
     effects: VecDeque<Effect>,
@@ -140,6 +147,7 @@ impl Engine {
             logins: Logins::new(WATCHED_LIMIT),
             credits: Scores::new(WATCHED_LIMIT),
             told: Scores::new(WATCHED_LIMIT),
+            costless: Costless::default(),
             past: Past::default(),
             clock: Clock::default(),
             effects: VecDeque::new(),

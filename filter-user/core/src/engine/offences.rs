@@ -82,32 +82,46 @@ impl Engine {
         if !weighed.is_news && (weighed.cost == 0 || !counts) {
             return Reception::Known;
         }
-        self.next_event += 1;
+        // Failed logins are told of all: each may name another account.
+        let is_costless =
+            weighed.cost == 0 && told.source == Source::Session && !offence.kind.is_failed_login();
+        let stands_for = if is_costless {
+            self.costless.note((scope, offence.kind), count, period, now.instant)
+        } else {
+            Some(count)
+        };
         let multiplier = if is_local { 0 } else { weighed.cost };
         let cost = if counts { weighed.cost } else { 0 };
         let score = self.scores.add_earlier(scope, cost, id, age, period, now.instant);
-        let reported = (told.source != Source::Session).then_some(Reported {
+        let reported = |count| Reported {
             source: told.source,
             happened: Some(now.wall.before(age)).filter(|_| age >= LATE),
             weight: told.weight,
             count,
             is_local,
-        });
+        };
         let Offence { kind, detail, service, account, credentials: _ } = offence;
         let (number, failed_logins) = (kind.number(), weighed.counted);
-        let what = What::Offence {
-            kind,
-            number,
-            multiplier,
-            score,
-            detail,
-            failed_logins,
-            service,
-            account,
-            reported,
-        };
-        let (time, network) = (now.wall, host(client.ip()));
-        self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: standing }));
+        if let Some(stands_for) = stands_for {
+            self.next_event += 1;
+            let is_plain = told.source == Source::Session && stands_for == 1;
+            let reported = (!is_plain).then(|| reported(stands_for));
+            let what = What::Offence {
+                kind,
+                number,
+                multiplier,
+                score,
+                detail,
+                failed_logins,
+                service,
+                account,
+                reported,
+            };
+            let (time, network) = (now.wall, host(client.ip()));
+            self.effects.push_back(Effect::Log(Event { id, time, network, what, answered_by: standing }));
+        } else {
+            self.effects.push_back(Effect::Count(kind));
+        }
         if counts {
             // Failed logins do not wait for the next connection: their component knows no such setting.
             let score = Some(score).filter(|_| self.policy.evaluate == Evaluate::AtOnce);

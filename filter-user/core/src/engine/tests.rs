@@ -55,7 +55,7 @@ fn what(effect: &Effect) -> Option<&What> {
 fn kernel_changes(engine: &mut Engine) -> Vec<Change> {
     let changes = effects(engine).into_iter().filter_map(|effect| match effect {
         Effect::Kernel(change) => Some(change),
-        Effect::EndSessions(_) | Effect::Store(_) | Effect::Log(_) => None,
+        Effect::EndSessions(_) | Effect::Store(_) | Effect::Log(_) | Effect::Count(_) => None,
     });
     changes.collect()
 }

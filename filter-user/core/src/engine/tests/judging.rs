@@ -101,6 +101,27 @@ fn the_messages_of_a_busy_client_with_one_offence_are_not_all_logged() {
 }
 
 #[test]
+fn a_flood_that_costs_nothing_does_not_fill_the_log_and_is_counted_to_the_last_one() {
+    let mut engine = engine();
+    offend(&mut engine, Kind::SessionOverflow, 1000, "192.0.2.7", 0);
+    offend(&mut engine, Kind::SessionOverflow, 1, "192.0.2.8", 0);
+    let effects = effects(&mut engine);
+    let told: Vec<_> = effects.iter().filter_map(what).map(What::circumstances).collect();
+    assert_eq!(told[..10], ["x"; 10]);
+    let later =
+        ["x (10 times)", "x (20 times)", "x (40 times)", "x (80 times)", "x (160 times)", "x (320 times)"];
+    assert_eq!(told[10..], [&later[..], &["x"]].concat());
+    let counted = effects.iter().filter(|effect| **effect == Effect::Count(Kind::SessionOverflow)).count();
+    assert_eq!(told.len() + counted, 1001);
+    // Nobody is left out who costs something, and each failed login may name another account.
+    engine.policy.multipliers.set(Kind::SessionOverflow, 1);
+    engine.policy.multipliers.set(Kind::BadAuthentication, 0);
+    offend(&mut engine, Kind::SessionOverflow, 50, "192.0.2.7", 1);
+    offend(&mut engine, Kind::BadAuthentication, 50, "192.0.2.7", 1);
+    assert_eq!(super::effects(&mut engine).iter().filter(|effect| what(effect).is_some()).count(), 101);
+}
+
+#[test]
 fn a_network_with_enough_blocked_scopes_is_blocked_as_a_whole() {
     let mut engine = engine();
     engine.policy.widen_after = 3;
