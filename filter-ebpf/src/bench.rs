@@ -1,7 +1,7 @@
 //! Programs that the benches measure the filter with and against. They are an object of their own, which no gateway
 //! loads.
 //!
-//! [`nothing`] and [`everything`] are the floors: what the kernel takes to call a program at all. [`carousel`] puts another
+//! [`nothing`], [`everything`] and [`strangers`] are the floors: what the kernel takes to call a program at all. [`carousel`] puts another
 //! source into each frame and goes on to the program under test, so that a test run of one frame is a crowd.
 //! [`generator`] does the same and sends the frame off. [`trie`] is the design of most published block lists. [`glance`] is
 //! the least that any design can do which remembers more than a cache holds: one load; [`plunge`] drops after it.
@@ -28,8 +28,8 @@ use filter_common::abi::{Counter, PrefixV6};
 use filter_common::gate;
 use filter_common::packet::{Parsed, Source, parse};
 
-/// The sources that take turns, as their bytes lie in memory: an IPv6 address, or an IPv4 address followed by the checksum
-/// of its header. In turn and not at random, so that the processor fetches the next one ahead and the price of a miss
+/// The sources that take turns, as their bytes lie in memory: an IPv6 address, or an IPv4 address followed by the checksums
+/// of its header and of the TCP segment. In turn and not at random, so that the processor fetches the next one ahead and the price of a miss
 /// is the filter's own.
 #[map]
 static SEATS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
@@ -62,7 +62,7 @@ static TRIE_V4: LpmTrie<[u8; 4], u64> = LpmTrie::with_max_entries(1, BPF_F_NO_PR
 #[map]
 static TRIE_V6: LpmTrie<PrefixV6, u64> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
-/// What [`trie`], [`plunge`] and [`everything`] passed (0) and dropped (1).
+/// What [`trie`], [`plunge`], [`strangers`] and [`everything`] passed (0) and dropped (1).
 #[map]
 static TALLY: PerCpuArray<Counter> = PerCpuArray::with_max_entries(2, 0);
 
@@ -77,6 +77,21 @@ pub fn nothing(_context: XdpContext) -> u32 {
 pub fn everything(context: XdpContext) -> u32 {
     tally(1, Frame::new(&context).len());
     xdp_action::XDP_DROP
+}
+
+/// Counts and drops what comes from elsewhere than 203.0.113.0/24, which it knows without a list: the floor where something else
+/// is to pass.
+#[xdp(frags)]
+pub fn strangers(context: XdpContext) -> u32 {
+    let frame = Frame::new(&context);
+    match parse(&frame) {
+        Parsed::Packet(packet) if matches!(packet.source(), Source::V4([first, second, third, _]) if [first, second, third] != [203, 0, 113]) =>
+        {
+            tally(1, frame.len());
+            xdp_action::XDP_DROP
+        }
+        _ => xdp_action::XDP_PASS,
+    }
 }
 
 /// The next source into the frame, then the program under test.
@@ -162,10 +177,10 @@ fn turn(context: &XdpContext) -> Option<u32> {
     };
     let seat = SEATS.get((turns & mask) as u32)?;
     let start = context.data();
-    if start + 38 > context.data_end() {
+    if start + 52 > context.data_end() {
         return None;
     }
-    // SAFETY: the first 38 bytes of the frame are there, as was just checked. Each store is of a whole word: written byte by
+    // SAFETY: the first 52 bytes of the frame are there, as was just checked. Each store is of a whole word: written byte by
     // byte, a source could not be read again before all its bytes have reached the cache, a wait that no frame of a network
     // card knows.
     unsafe {
@@ -173,6 +188,7 @@ fn turn(context: &XdpContext) -> Option<u32> {
             [0x08, 0x00] => {
                 ((start + 24) as *mut u16).write_unaligned((seat[0] >> 32) as u16);
                 ((start + 26) as *mut u32).write_unaligned(seat[0] as u32);
+                ((start + 50) as *mut u16).write_unaligned((seat[0] >> 48) as u16);
             }
             _ => {
                 ((start + 22) as *mut u64).write_unaligned(seat[0]);

@@ -23,19 +23,25 @@ pub struct Agent<'world> {
 impl<'world> Agent<'world> {
     /// Starts one on the world's own settings and these sections, such as `[ips]`.
     pub fn start(world: &'world World, sections: &str) -> Result<Self> {
-        write_config(world, &format!("{MAIL}:25"), sections)?;
+        write_config(world, true, &format!("{MAIL}:25"), sections)?;
+        Self::start_again(world)
+    }
+
+    /// Starts one that leaves the interface to others: it has no filter of its own.
+    pub fn start_bare(world: &'world World, sections: &str) -> Result<Self> {
+        write_config(world, false, &format!("{MAIL}:25"), sections)?;
         Self::start_again(world)
     }
 
     /// Starts one whose mail server is elsewhere.
     pub fn start_before(world: &'world World, mail_server: &str, sections: &str) -> Result<Self> {
-        write_config(world, mail_server, sections)?;
+        write_config(world, true, mail_server, sections)?;
         Self::start_again(world)
     }
 
     /// Starts one on the world's own settings and these sections, as the last words of another command such as `env`.
     pub fn start_through(world: &'world World, sections: &str, before: &[&str]) -> Result<Self> {
-        write_config(world, &format!("{MAIL}:25"), sections)?;
+        write_config(world, true, &format!("{MAIL}:25"), sections)?;
         Self::spawn(world, before)
     }
 
@@ -162,13 +168,14 @@ fn log_of(world: &World) -> PathBuf {
     world.scratch().join("gatepost.log")
 }
 
-fn write_config(world: &World, mail_server: &str, sections: &str) -> Result<()> {
+fn write_config(world: &World, filtered: bool, mail_server: &str, sections: &str) -> Result<()> {
     let (state, pins) = (world.scratch().join("state"), world.pins());
     let text = format!(
         "name = \"mx.example.test\"
 state_directory = \"{state}\"
 control_socket = \"{state}/control.sock\"
 [kernel]
+enabled = {filtered}
 interfaces = [\"{WAN}\"]
 attach = \"native\"
 pin_directory = \"{pins}\"

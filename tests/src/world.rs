@@ -31,6 +31,8 @@ pub const GATEWAY_V4: &str = "203.0.113.1";
 pub const GATEWAY_V6: &str = "2001:db8:a::1";
 /// The mail server as the gateway sees it.
 pub const MAIL: &str = "198.51.100.2";
+/// The clients' interface towards the gateway.
+pub const OUT: &str = "out0";
 /// The gateway's interface towards the clients.
 pub const WAN: &str = "wan0";
 
@@ -81,23 +83,21 @@ impl World {
 
     fn connect(&self) -> Result<()> {
         let (internet, gateway, mail) = (self.internet.name(), self.gateway.name(), self.mail.name());
-        ip(&[
-            "link", "add", "out0", "netns", internet, "type", "veth", "peer", "name", WAN, "netns", gateway,
-        ])?;
+        ip(&["link", "add", OUT, "netns", internet, "type", "veth", "peer", "name", WAN, "netns", gateway])?;
         ip(&["link", "add", "in0", "netns", mail, "type", "veth", "peer", "name", "lan0", "netns", gateway])?;
         for host in 10..=60 {
-            self.internet.ip(&["address", "add", &format!("203.0.113.{host}/24"), "dev", "out0"])?;
+            self.internet.ip(&["address", "add", &format!("203.0.113.{host}/24"), "dev", OUT])?;
         }
         for network in 1..=5 {
             let address = format!("2001:db8:a:{network}::1/48");
-            self.internet.ip(&["address", "add", &address, "dev", "out0", "nodad"])?;
+            self.internet.ip(&["address", "add", &address, "dev", OUT, "nodad"])?;
         }
         self.gateway.ip(&["address", "add", &format!("{GATEWAY_V4}/24"), "dev", WAN])?;
         self.gateway.ip(&["address", "add", &format!("{GATEWAY_V6}/48"), "dev", WAN, "nodad"])?;
         self.gateway.ip(&["address", "add", "198.51.100.1/24", "dev", "lan0"])?;
         self.mail.ip(&["address", "add", &format!("{MAIL}/24"), "dev", "in0"])?;
         for (space, device) in
-            [(&self.internet, "out0"), (&self.gateway, WAN), (&self.gateway, "lan0"), (&self.mail, "in0")]
+            [(&self.internet, OUT), (&self.gateway, WAN), (&self.gateway, "lan0"), (&self.mail, "in0")]
         {
             space.ip(&["link", "set", device, "up"])?;
         }

@@ -62,7 +62,9 @@ impl Rig {
             .map_max_entries("TRIE_V4", entries)
             .map_max_entries("TRIE_V6", entries)
             .load(OBJECT)?;
-        for name in ["nothing", "everything", "carousel", "generator", "trie", "glance", "plunge"] {
+        for name in
+            ["nothing", "everything", "strangers", "carousel", "generator", "trie", "glance", "plunge"]
+        {
             xdp(&mut object, name)?.load().with_context(|| format!("the kernel does not take {name}"))?;
         }
         let mut rig = Self { object, filter: None };
@@ -169,15 +171,20 @@ fn xdp<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     Ok(program.try_into()?)
 }
 
-/// A source as the carousel writes it: of IPv4, the checksum of its header follows.
+/// A source as the carousel writes it: of IPv4, the checksums of its header and of its segment follow.
 fn seat(source: Source) -> [u64; 2] {
     let bytes = match source {
         Source::V6(address) => address,
         Source::V4(address) => {
             let mut seat = [0; 16];
             seat[..4].copy_from_slice(&address);
-            let header = &super::crowd::frame(source)[14..34];
+            let frame = super::crowd::frame(source);
+            let (header, segment) = frame[14..].split_at(20);
             seat[4..6].copy_from_slice(&checksum(header).to_be_bytes());
+            // With the pseudo-header of RFC 9293 section 3.1: both addresses, the protocol, and how long the segment is.
+            let length = u8::try_from(segment.len()).unwrap_or(u8::MAX);
+            let whole = [&header[12..], &[0, 6, 0, length], segment].concat();
+            seat[6..8].copy_from_slice(&checksum(&whole).to_be_bytes());
             seat
         }
     };
@@ -185,9 +192,9 @@ fn seat(source: Source) -> [u64; 2] {
     [u64::from_ne_bytes(halves[0]), u64::from_ne_bytes(halves[1])]
 }
 
-/// RFC 1071, of a header whose own checksum is still zero.
-fn checksum(header: &[u8]) -> u16 {
-    let words = header.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+/// RFC 1071, of bytes in which the checksum itself is still zero.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
     let sum: u32 = words.sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     !u16::try_from(sum & 0xffff).unwrap_or(0).wrapping_add(u16::try_from(sum >> 16).unwrap_or(0))

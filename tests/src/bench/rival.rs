@@ -89,12 +89,12 @@ impl Rival {
     /// Puts it in front of the gateway with these entries.
     pub fn prepare(self, world: &World, listed: &[IpNet]) -> Result<Box<dyn Dropper>> {
         Ok(match self {
-            Self::Everything => attached(world, Rig::load(1, 0)?, "everything")?,
-            Self::OneLoad => attached(world, Rig::load_with_panes(1, listed.len() * LINE)?, "plunge")?,
+            Self::Everything => attached(world, WAN, Rig::load(1, 0)?, "everything")?,
+            Self::OneLoad => attached(world, WAN, Rig::load_with_panes(1, listed.len() * LINE)?, "plunge")?,
             Self::Trie => {
                 let mut rig = Rig::load(1, listed.len())?;
                 rig.plant(listed)?;
-                attached(world, rig, "trie")?
+                attached(world, WAN, rig, "trie")?
             }
             Self::Gatepost => gatepost(world, listed)?,
             Self::XdpFilter => xdp_filter(world, listed)?,
@@ -120,16 +120,28 @@ impl Dropper for Rig {
     }
 }
 
-fn attached(world: &World, mut rig: Rig, program: &str) -> Result<Box<dyn Dropper>> {
+/// One of the rig's programs on an interface of the gateway.
+pub(super) fn attached(
+    world: &World,
+    interface: &str,
+    mut rig: Rig,
+    program: &str,
+) -> Result<Box<dyn Dropper>> {
     world.gateway.enter(|| {
-        rig.program(program)?.attach(WAN, XdpMode::Driver)?;
+        rig.program(program)?.attach(interface, XdpMode::Driver)?;
         Ok(())
     })?;
     Ok(Box::new(rig))
 }
 
-struct Gatepost {
-    _filter: Filter,
+/// The filter of a world, and whoever keeps it if that is not an agent.
+pub(super) struct Gatepost {
+    _filter: Option<Filter>,
+}
+
+impl Gatepost {
+    /// The one that an agent has attached.
+    pub(super) const OF_AGENT: Self = Self { _filter: None };
 }
 
 impl Dropper for Gatepost {
@@ -148,7 +160,7 @@ fn gatepost(world: &World, listed: &[IpNet]) -> Result<Box<dyn Dropper>> {
         runtime.block_on(filter.attach(WAN, Attach::Native))?;
         Ok(())
     })?;
-    Ok(Box::new(Gatepost { _filter: filter }))
+    Ok(Box::new(Gatepost { _filter: Some(filter) }))
 }
 
 /// A program that is asked for its counter: the number in front of, or behind, a word of what it prints.

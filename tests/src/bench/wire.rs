@@ -19,7 +19,7 @@ use super::report::{Cell, Report, Table, count};
 use super::rig::Rig;
 use super::rival::Rival;
 use super::sample::Sample;
-use crate::world::{WAN, World};
+use crate::world::{OUT, WAN, World};
 
 /// Lengths of the list, and how many of its entries send.
 const FLOODS: [(usize, usize); 4] = [(1, 1), (10_000, 10_000), (1_000_000, 1024), (1_000_000, 1_000_000)];
@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// How long the last frames of a round may take to arrive.
 const SETTLE: Duration = Duration::from_millis(20);
 /// The processor that sends, and the one that receives.
-const PROCESSORS: [usize; 2] = [0, 1];
+pub(super) const PROCESSORS: [usize; 2] = [0, 1];
 /// What the frames are addressed to.
 const MAC: &str = "02:02:02:02:02:02";
 
@@ -74,7 +74,7 @@ pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
                 row.extend(flood(rival, size, senders).with_context(|| rival.name())?);
             }
             // Told at once, too: the whole takes minutes.
-            println!("flood: {}", row.iter().map(Cell::print).collect::<Vec<_>>().join(", "));
+            println!("wire: {}", row.iter().map(Cell::print).collect::<Vec<_>>().join(", "));
             table.row(row);
         }
     }
@@ -84,21 +84,21 @@ pub fn measure(report: &mut Report, wanted: &Choice) -> Result<()> {
 
 fn flood(rival: Rival, size: usize, senders: usize) -> Result<Vec<Cell>> {
     let world = World::new()?;
-    world.gateway.ip(&["link", "set", WAN, "address", MAC])?;
+    receive(&world)?;
     let threads = threaded(&world)?;
     let mut crowd = Crowd::new(Family::V4);
     let listed = crowd.grow(size);
     let mut sources = crowd.blocked(senders);
     sources = sources.into_iter().cycle().take(senders.next_power_of_two()).collect();
     let mut dropper = rival.prepare(&world, &listed)?;
-    let threads = threads.start()?;
+    let threads = threads.start(PROCESSORS[1])?;
     let mut sender = Rig::load(sources.len(), 0)?;
     let frame = frame(sources[0]);
     let (mut dropped, mut share, mut nanos) = (Sample::default(), Sample::default(), Sample::default());
     let mut paced = Sample::default();
     world.internet.enter(|| {
         pin(0, PROCESSORS[0])?;
-        seat(&mut sender, &sources)?;
+        seat(&mut sender, &sources, OUT)?;
         let before = dropper.dropped(&world)?;
         sender.send(&frame, PROBES)?;
         std::thread::sleep(PATIENCE);
@@ -130,9 +130,16 @@ fn flood(rival: Rival, size: usize, senders: usize) -> Result<Vec<Cell>> {
     ])
 }
 
-fn seat(sender: &mut Rig, sources: &[Source]) -> Result<()> {
-    let device = nix::net::if_::if_nametoindex("out0")?;
-    sender.seat(sources, device)
+/// Lets the gateway take frames that come from no socket.
+pub(super) fn receive(world: &World) -> Result<()> {
+    world.gateway.ip(&["link", "set", WAN, "address", MAC])?;
+    // Without a poll, which comes with GRO or an XDP program, a veth takes no frames of this kind.
+    world.gateway.run("ethtool", &["-K", WAN, "gro", "on"])
+}
+
+/// Lets these sources take turns through an interface of this name space.
+pub(super) fn seat(sender: &mut Rig, sources: &[Source], interface: &str) -> Result<()> {
+    sender.seat(sources, nix::net::if_::if_nametoindex(interface)?)
 }
 
 fn round(
@@ -157,15 +164,13 @@ fn round(
 }
 
 /// The interface's threads before its poll was started.
-struct Threads {
+pub(super) struct Threads {
     before: BTreeSet<i32>,
 }
 
 /// Lets the receiving interface poll in a thread.
-fn threaded(world: &World) -> Result<Threads> {
+pub(super) fn threaded(world: &World) -> Result<Threads> {
     let before = polling_threads();
-    // Without a poll, which comes with GRO or an XDP program, a veth takes no frames of this kind.
-    world.gateway.run("ethtool", &["-K", WAN, "gro", "on"])?;
     // Through `ip netns exec` because that mounts the /sys of the name space.
     let set = format!("echo 1 > /sys/class/net/{WAN}/threaded");
     crate::namespace::ip(&["netns", "exec", world.gateway.name(), "sh", "-c", &set])?;
@@ -173,12 +178,12 @@ fn threaded(world: &World) -> Result<Threads> {
 }
 
 impl Threads {
-    /// Those that have appeared, each on the receiving processor.
-    fn start(self) -> Result<Vec<i32>> {
+    /// Those that have appeared, each on this processor.
+    pub(super) fn start(self, processor: usize) -> Result<Vec<i32>> {
         let threads: Vec<_> = polling_threads().difference(&self.before).copied().collect();
         ensure!(!threads.is_empty(), "the kernel does not poll {WAN} in a thread");
         for thread in &threads {
-            pin(*thread, PROCESSORS[1])?;
+            pin(*thread, processor)?;
         }
         Ok(threads)
     }
@@ -194,7 +199,7 @@ fn polling_threads() -> BTreeSet<i32> {
 }
 
 /// Keeps a thread (0: this one) on one processor.
-fn pin(thread: i32, processor: usize) -> Result<()> {
+pub(super) fn pin(thread: i32, processor: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(processor)?;
     sched_setaffinity(Pid::from_raw(thread), &set).context("the flood needs two processors")
