@@ -79,18 +79,18 @@ pub fn everything(context: XdpContext) -> u32 {
     xdp_action::XDP_DROP
 }
 
-/// Counts and drops what comes from elsewhere than 203.0.113.0/24, which it knows without a list: the floor where something else
+/// Counts and drops what comes over IPv4 from elsewhere than 203.0.113.0/24, which it knows without a list: the floor where something else
 /// is to pass.
 #[xdp(frags)]
 pub fn strangers(context: XdpContext) -> u32 {
     let frame = Frame::new(&context);
-    match parse(&frame) {
-        Parsed::Packet(packet) if matches!(packet.source(), Source::V4([first, second, third, _]) if [first, second, third] != [203, 0, 113]) =>
-        {
+    let Parsed::Packet(packet) = parse(&frame) else { return xdp_action::XDP_PASS };
+    match packet.source() {
+        Source::V4([203, 0, 113, _]) | Source::V6(_) => xdp_action::XDP_PASS,
+        Source::V4(_) => {
             tally(1, frame.len());
             xdp_action::XDP_DROP
         }
-        _ => xdp_action::XDP_PASS,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The IDS log: a file for other tools, one line for each offence, block and unblock.
+//! The IDS log: a file for other tools, one line for each offence, block and unblock that the event log has.
 //!
 //! Nobody waits for it. A thread of its own writes, and what a full disk or a missing directory does not take is
 //! counted and not written later: a tool that reads the file wants what happens now.

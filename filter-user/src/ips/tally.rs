@@ -1,4 +1,4 @@
-//! How often each thing has been decided since the start, counted as the event log is written.
+//! How often each thing has happened and been decided since the start, counted with each event and with each offence that has none of its own.
 
 use filter_core::decision::Origin;
 use filter_core::event::{Event, What};

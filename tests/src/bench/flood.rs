@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use super::choice::Choice;
 use super::crowd::{Crowd, Family, frame};
 use super::feed::addresses;
+use super::pace::{Pace, timed};
 use super::proxy::OPEN;
 use super::relay::start_sink;
 use super::report::{Cell, Report, Table};
@@ -40,9 +41,6 @@ const SPAN: Duration = Duration::from_secs(1);
 const BEGINNING: Duration = Duration::from_millis(300);
 /// Seconds that a flood goes on; longer than mail is counted, for the command line takes time.
 const FLOOD: u32 = 3;
-/// Frames, and turns of an empty loop before each of them, by which it is found out how long both take.
-const FRAMES: u32 = 1 << 15;
-const TURNS: [u32; 2] = [200, 5000];
 /// An interface that mail does not come by: its ends with the clients and with the gateway.
 const ASIDE: [&str; 2] = ["aside0", "void0"];
 
@@ -224,42 +222,6 @@ impl Flood<'_> {
             Ok((outcome, frames, f64::from(frames) / seconds))
         })
     }
-}
-
-/// How long the sender takes for a frame.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// Seconds with the fewer of [`TURNS`].
-    few: f64,
-    /// Seconds for each further turn.
-    turn: f64,
-}
-
-impl Pace {
-    fn find(sender: &mut Rig, frame: &[u8]) -> Result<Self> {
-        // To begin and to end takes milliseconds, which the difference of two does not have.
-        let mut each = |turns| -> Result<f64> {
-            let some = timed(sender, frame, turns, FRAMES)?;
-            Ok((timed(sender, frame, turns, FRAMES * 3)? - some) / f64::from(FRAMES * 2))
-        };
-        let [few, many] = [each(TURNS[0])?, each(TURNS[1])?];
-        Ok(Self { few, turn: (many - few) / f64::from(TURNS[1] - TURNS[0]) })
-    }
-
-    /// Turns before each frame for so many frames in a second.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of turns, or none")]
-    fn turns(self, rate: u32) -> u32 {
-        (f64::from(TURNS[0]) + (1.0 / f64::from(rate) - self.few) / self.turn) as u32
-    }
-}
-
-/// Seconds that it takes to send so many frames, with so many turns of an empty loop before each.
-fn timed(sender: &mut Rig, frame: &[u8], turns: u32, frames: u32) -> Result<f64> {
-    pin(0, PROCESSORS[0])?;
-    sender.pause(turns)?;
-    let start = Instant::now();
-    sender.send(frame, frames)?;
-    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Honest clients that send until dropped.

@@ -1,9 +1,9 @@
 //! Offences that cost nothing, and which of them are told of.
 //!
 //! Whoever is beyond a session limit may come again thousands of times a second, and an honest relay has thousands of
-//! recipients. With a line for each, they would push out of the log what explains the blocks, and a refusal would cost twice as much
-//! on the disk as on the wire. So the first ones are told of one by one, and then each time that their number has doubled:
-//! an event that stands for all since the last.
+//! recipients. With an event for each, they would push out of the log what explains the blocks, and the database would cost as much as
+//! the refusal. So the first ones are told of one by one, and then each time that their number has doubled: an event that
+//! stands for all since the last.
 
 use core::time::Duration;
 

@@ -93,19 +93,17 @@ impl Engine {
         let multiplier = if is_local { 0 } else { weighed.cost };
         let cost = if counts { weighed.cost } else { 0 };
         let score = self.scores.add_earlier(scope, cost, id, age, period, now.instant);
-        let reported = |count| Reported {
-            source: told.source,
-            happened: Some(now.wall.before(age)).filter(|_| age >= LATE),
-            weight: told.weight,
-            count,
-            is_local,
-        };
         let Offence { kind, detail, service, account, credentials: _ } = offence;
         let (number, failed_logins) = (kind.number(), weighed.counted);
-        if let Some(stands_for) = stands_for {
+        if let Some(count) = stands_for {
             self.next_event += 1;
-            let is_plain = told.source == Source::Session && stands_for == 1;
-            let reported = (!is_plain).then(|| reported(stands_for));
+            let reported = (told.source != Source::Session || count > 1).then(|| Reported {
+                source: told.source,
+                happened: Some(now.wall.before(age)).filter(|_| age >= LATE),
+                weight: told.weight,
+                count,
+                is_local,
+            });
             let what = What::Offence {
                 kind,
                 number,

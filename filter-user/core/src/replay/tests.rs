@@ -211,6 +211,19 @@ fn clients_are_told_apart_by_the_side_that_blocks_them() {
 }
 
 #[test]
+fn an_event_that_stands_for_several_counts_as_several() {
+    let policy = Policy::default();
+    let steps = [const { (0, Step::Offend(0, Kind::SessionOverflow)) }; 20];
+    let log = live(&policy, &steps);
+    assert_eq!(log.len(), 11, "ten by themselves, and one for the next ten");
+    let mut dearer = policy;
+    dearer.multipliers.set(Kind::SessionOverflow, 50);
+    let outcome = replay(&dearer, &log, EVERYTHING);
+    assert_eq!((outcome.offences, outcome.only_replayed), (20, 1));
+    assert_eq!(outcome.clients[0].replayed.as_ref().unwrap().score, Some(1000));
+}
+
+#[test]
 fn what_came_before_shapes_the_scores_and_is_not_compared() {
     let policy = Policy::default();
     let log = relays(&policy);
